@@ -349,17 +349,22 @@ def _scaling_from_huggingface(
         raise CourseError(
             f"config.json asks for RoPE scaling {kind!r}; known are {', '.join(ROPE_SCALINGS)}."
         )
-    if "factor" not in rope:
-        raise CourseError(f"config.json's RoPE scaling {kind!r} has no 'factor'.")
+    length = max_seq_len or 2048
     original = (
         rope.get("original_max_position_embeddings")
         or config.get("original_max_position_embeddings")
-        or max_seq_len
-        or 2048
+        or length
     )
+    if kind == "dynamic":
+        original = length  # transformers takes max_position_embeddings, whatever else is said
+    factor = rope.get("factor")
+    if factor is None and kind == "yarn":
+        factor = length / original
+    if factor is None:
+        raise CourseError(f"config.json's RoPE scaling {kind!r} has no 'factor'.")
     keys = {"yarn": _YARN_KEYS, "llama3": _LLAMA3_KEYS}.get(kind, ())
     extra = {k: rope[k] for k in keys if rope.get(k) is not None}
-    return RopeScaling(kind, float(rope["factor"]), int(original), **extra)
+    return RopeScaling(kind, float(factor), int(original), **extra)
 
 
 def read_json(path: Path) -> dict[str, Any]:
