@@ -47,12 +47,18 @@ class RopeScaling:
             raise CourseError(
                 f"The RoPE scaling type {self.type!r} is not known; {nearest(self.type, ROPE_SCALINGS)}"
             )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("type", "truncate", "original_max_seq_len") or value is None:
+                continue
+            if not _is_number(value):
+                raise CourseError(f"rope_scaling.{field.name} must be a number, found {value!r}.")
         if not self.factor >= 1.0:
             raise CourseError(f"rope_scaling.factor must be at least 1, found {self.factor}.")
-        if self.original_max_seq_len < 1:
+        length = self.original_max_seq_len
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
             raise CourseError(
-                "rope_scaling.original_max_seq_len must be at least 1, "
-                f"found {self.original_max_seq_len}."
+                f"rope_scaling.original_max_seq_len must be a positive integer, found {length!r}."
             )
 
 
@@ -87,7 +93,9 @@ class ModelConfig:
         for name in ("dim", "n_layers", "n_heads", "vocab_size", "max_seq_len"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise CourseError(f"The config's {name} must be a positive integer, found {value!r}.")
+                raise CourseError(
+                    f"The config's {name} must be a positive integer, found {value!r}."
+                )
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - frozen
         if not self.n_kv_heads:
             put("n_kv_heads", self.n_heads)
@@ -99,12 +107,16 @@ class ModelConfig:
                 )
             put("head_dim", self.dim // self.n_heads)
         if not self.hidden_dim:
-            width = hidden_dim(self.dim, multiple_of or 256, ffn_dim_multiplier)
+            width = hidden_dim(
+                self.dim, 256 if multiple_of is None else multiple_of, ffn_dim_multiplier
+            )
             put("hidden_dim", width)
         for name in ("n_kv_heads", "head_dim", "hidden_dim"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise CourseError(f"The config's {name} must be a positive integer, found {value!r}.")
+                raise CourseError(
+                    f"The config's {name} must be a positive integer, found {value!r}."
+                )
         if self.n_heads % self.n_kv_heads:
             raise CourseError(
                 f"The config's key/value heads do not divide its heads: n_heads is {self.n_heads} "
@@ -117,11 +129,19 @@ class ModelConfig:
             )
         for name in ("norm_eps", "rope_theta"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if not _is_number(value):
                 raise CourseError(f"The config's {name} must be a number, found {value!r}.")
-            if not (math.isfinite(value) and value > 0):
+            if not value > 0:
                 raise CourseError(f"The config's {name} must be above 0, found {value!r}.")
             put(name, float(value))
+        if not isinstance(self.tie_embeddings, bool):
+            raise CourseError(
+                f"The config's tie_embeddings must be True or False, found {self.tie_embeddings!r}."
+            )
+        if not isinstance(self.rope_scaling, RopeScaling | None):
+            raise CourseError(
+                f"The config's rope_scaling must be a RopeScaling, found {self.rope_scaling!r}."
+            )
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> ModelConfig:
@@ -185,8 +205,9 @@ class ModelConfig:
         fields["multiple_of"] = params.get("multiple_of", 256)
         fields["ffn_dim_multiplier"] = params.get("ffn_dim_multiplier")
         fields["vocab_size"] = params.get("vocab_size", -1)
-        fields["rope_theta"] = params.get("rope_theta") or 10_000.0
-        if "norm_eps" in params:
+        theta = params.get("rope_theta")
+        fields["rope_theta"] = 10_000.0 if theta is None else theta
+        if params.get("norm_eps") is not None:
             fields["norm_eps"] = params["norm_eps"]
         elif "norm_eps" not in given:
             fields["norm_eps"] = assumed["norm_eps"] = 1e-5
@@ -199,7 +220,7 @@ class ModelConfig:
             scaled = bool(params.get("use_scaled_rope"))
             length = 131_072 if scaled else 8192 if fields["rope_theta"] == 500_000.0 else 2048
             fields["max_seq_len"] = assumed["max_seq_len"] = length
-        return cls(**_merged(fields, given)), assumed
+        return cls(**merged_fields(fields, given)), assumed
 
     # ---- Hugging Face's config.json -----------------------------------------------------------
 
@@ -249,6 +270,11 @@ class ModelConfig:
                     f"config.json asks for {name}, which LLaMA does not have; "
                     "choose a checkpoint without biases."
                 )
+        if config.get("quantization_config"):
+            raise CourseError(
+                "config.json has a quantization_config: its weights are packed integers, which "
+                "cannot be read here; choose the checkpoint that they were made from."
+            )
         act = config.get("hidden_act", "silu")
         if act not in ("silu", "swish"):
             raise CourseError(f"config.json says hidden_act {act!r}; LLaMA's is 'silu'.")
@@ -276,11 +302,21 @@ class ModelConfig:
             fields[ours] = config.get(theirs)
             if fields[ours] is None and ours not in given:
                 fields[ours] = assumed[ours] = default
-        rope = dict(config.get("rope_parameters") or {})  # transformers 5
-        rope = {**(config.get("rope_scaling") or {}), **rope}  # transformers 4
-        fields["rope_theta"] = rope.get("rope_theta") or config.get("rope_theta") or 10_000.0
+        rope: dict[str, Any] = {}
+        for key in ("rope_scaling", "rope_parameters"):  # transformers 4, transformers 5
+            found = config.get(key) or {}
+            if not isinstance(found, Mapping):
+                raise CourseError(f"config.json's {key} should be an object, found {found!r}.")
+            rope.update(found)
+        for turned in (rope.get("partial_rotary_factor"), config.get("partial_rotary_factor")):
+            if turned not in (None, 1, 1.0):
+                raise CourseError(
+                    f"config.json's partial_rotary_factor is {turned!r}; LLaMA turns whole heads."
+                )
+        thetas = (rope.get("rope_theta"), config.get("rope_theta"), 10_000.0)
+        fields["rope_theta"] = next(theta for theta in thetas if theta is not None)
         fields["rope_scaling"] = _scaling_from_huggingface(rope, config, fields["max_seq_len"])
-        return cls(**_merged(fields, given)), assumed
+        return cls(**merged_fields(fields, given)), assumed
 
 
 def hidden_dim(dim: int, multiple_of: int = 256, multiplier: float | None = None) -> int:
@@ -289,10 +325,12 @@ def hidden_dim(dim: int, multiple_of: int = 256, multiplier: float | None = None
     `multiplier` (Meta's `ffn_dim_multiplier`) widens it before the rounding. LLaMA's section 2.2
     gives the two thirds, Meta's code the rounding: `hidden_dim(4096) == 11008`.
     """
-    if multiple_of < 1:
-        raise CourseError(f"multiple_of must be at least 1, found {multiple_of}.")
+    if isinstance(multiple_of, bool) or not isinstance(multiple_of, int) or multiple_of < 1:
+        raise CourseError(f"multiple_of must be a positive integer, found {multiple_of!r}.")
     width = 2 * (4 * dim) // 3
     if multiplier is not None:
+        if not _is_number(multiplier) or not multiplier > 0:
+            raise CourseError(f"ffn_dim_multiplier must be a number above 0, found {multiplier!r}.")
         width = int(multiplier * width)
     return multiple_of * ((width + multiple_of - 1) // multiple_of)
 
@@ -307,7 +345,15 @@ def _hidden_dim_rule(dim: int, width: int) -> tuple[int, float | None]:
     return 1, (width + 0.5) / base
 
 
-def _merged(fields: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _is_number(value: Any) -> bool:
+    """Whether `value` is a finite number; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
+
+
+def merged_fields(fields: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config: what a file says, with what the caller gave in its place."""
     known = {f.name for f in dataclasses.fields(ModelConfig)}
     for name in given:
         if name not in known:
@@ -332,8 +378,9 @@ def _scaling_to_huggingface(scaling: RopeScaling | None) -> dict[str, Any] | Non
     out: dict[str, Any] = {
         "rope_type": scaling.type,
         "factor": scaling.factor,
-        "original_max_position_embeddings": scaling.original_max_seq_len,
     }
+    if scaling.type != "dynamic":  # which counts from max_position_embeddings
+        out["original_max_position_embeddings"] = scaling.original_max_seq_len
     keys = {"yarn": _YARN_KEYS, "llama3": _LLAMA3_KEYS}.get(scaling.type, ())
     out.update({k: getattr(scaling, k) for k in keys if getattr(scaling, k) is not None})
     return out
@@ -357,11 +404,18 @@ def _scaling_from_huggingface(
     )
     if kind == "dynamic":
         original = length  # transformers takes max_position_embeddings, whatever else is said
+    if not (_is_number(length) and _is_number(original) and original >= 1):
+        raise CourseError(
+            f"config.json's RoPE scaling {kind!r} needs a positive original length, "
+            f"found {original!r}."
+        )
     factor = rope.get("factor")
     if factor is None and kind == "yarn":
         factor = length / original
-    if factor is None:
-        raise CourseError(f"config.json's RoPE scaling {kind!r} has no 'factor'.")
+    if not _is_number(factor):
+        raise CourseError(
+            f"config.json's RoPE scaling {kind!r} needs a number 'factor', found {factor!r}."
+        )
     keys = {"yarn": _YARN_KEYS, "llama3": _LLAMA3_KEYS}.get(kind, ())
     extra = {k: rope[k] for k in keys if rope.get(k) is not None}
     return RopeScaling(kind, float(factor), int(original), **extra)
@@ -373,6 +427,8 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise CourseError(f"{path} cannot be read: {error}.") from None
+    except RecursionError:
+        raise CourseError(f"{path} is nested too deeply to be a config.") from None
     except json.JSONDecodeError as error:
         raise CourseError(
             f"{path} is not valid JSON (line {error.lineno}: {error.msg}); "
@@ -386,10 +442,10 @@ def read_json(path: Path) -> dict[str, Any]:
 # Meta hard-codes these numbers behind `use_scaled_rope` (8 for 3.1; 3.2's small models use 32).
 LLAMA_3_1_SCALING = RopeScaling("llama3", 8.0, 8192)
 
-_LLAMA = {"vocab_size": 32_000, "max_seq_len": 2048}
-_LLAMA2 = {"vocab_size": 32_000, "max_seq_len": 4096, "norm_eps": 1e-5}
-_LLAMA3 = {"vocab_size": 128_256, "rope_theta": 500_000.0, "norm_eps": 1e-5, "n_kv_heads": 8}
-_STORIES = {"tie_embeddings": True, "norm_eps": 1e-5}
+_LLAMA: dict[str, Any] = {"vocab_size": 32_000, "max_seq_len": 2048}
+_LLAMA2: dict[str, Any] = {"vocab_size": 32_000, "max_seq_len": 4096, "norm_eps": 1e-5}
+_LLAMA3: dict[str, Any] = {"vocab_size": 128_256, "rope_theta": 500_000.0, "norm_eps": 1e-5, "n_kv_heads": 8}
+_STORIES: dict[str, Any] = {"tie_embeddings": True, "norm_eps": 1e-5}
 
 PRESETS: dict[str, ModelConfig] = {
     # LLaMA, arXiv 2302.13971, table 2; epsilon from the released params.json of each size.

@@ -21,7 +21,9 @@ def available_memory() -> int | None:
     """
     if sys.platform.startswith("linux"):
         fields = dict(
-            line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
+            line.split(":", 1)
+            for line in Path("/proc/meminfo").read_text().splitlines()
+            if ":" in line
         )
         free = int(fields["MemAvailable"].split()[0]) * 1024
         limit = _cgroup_room()
@@ -49,7 +51,15 @@ def _windows_memory() -> int | None:
     class Status(ctypes.Structure):
         _fields_ = [("size", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
             (name, ctypes.c_ulonglong)
-            for name in ("total", "free", "page", "free_page", "virtual", "free_virtual", "extended")
+            for name in (
+                "total",
+                "free",
+                "page",
+                "free_page",
+                "virtual",
+                "free_virtual",
+                "extended",
+            )
         ]
 
     status = Status(size=ctypes.sizeof(Status))

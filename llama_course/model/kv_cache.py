@@ -80,7 +80,9 @@ class KVCache:
             self.positions[:, start : start + seq] = positions
         else:
             device = self.positions.device
-            real = torch.arange(seq, device=device) < torch.tensor(self._new, device=device)[:, None]
+            real = (
+                torch.arange(seq, device=device) < torch.tensor(self._new, device=device)[:, None]
+            )
             self._rows, self._columns = real.nonzero(as_tuple=True)
             starts = torch.tensor(self.lengths, device=device)
             # Slots past a row's end may remember a forward that failed half-way.

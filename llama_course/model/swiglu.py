@@ -30,9 +30,7 @@ def swiglu(
 class FeedForward(nn.Module):
     """`swiglu` with its three learned weights."""
 
-    def __init__(
-        self, dim: int, hidden_dim: int, function: Callable[..., Tensor] = swiglu
-    ) -> None:
+    def __init__(self, dim: int, hidden_dim: int, function: Callable[..., Tensor] = swiglu) -> None:
         super().__init__()
         self.function = function
         self.w1 = nn.Linear(dim, hidden_dim, bias=False)  # gate

@@ -125,7 +125,9 @@ class Replaced(nn.Module):
         return self.linear.weight + self.b @ self.a
 
 
-@pytest.mark.parametrize("place", ["attention.wq", "attention.wo", "feed_forward.w1", "feed_forward.w2"])
+@pytest.mark.parametrize(
+    "place", ["attention.wq", "attention.wo", "feed_forward.w1", "feed_forward.w2"]
+)
 @pytest.mark.parametrize("foreign", [False, True])
 @torch.no_grad()
 def test_a_replaced_module_counts_as_its_dense_form(place, foreign) -> None:
