@@ -47,13 +47,17 @@ def lab(
 def demo(
     corpus: Annotated[str, typer.Option(help="python-docs or tiny-shakespeare.")] = "python-docs",
     seconds: Annotated[float, typer.Option(help="Seconds to train for.")] = 100.0,
-    folder: Annotated[Path, typer.Option(help="Where the run is kept.")] = Path("runs/demo"),
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the run is kept; my_work/runs/demo if left out.")
+    ] = None,
     device: Device = "cpu",
     seed: Annotated[int, typer.Option(help="Fixes the weights, the batches and the sample.")] = 0,
 ) -> None:
     """Train a tokenizer and a model of about 1M parameters; save, reload, generate."""
     from llama_course.workbook.demo import run_demo
+    from llama_course.workbook.home import home
 
+    folder = folder or home() / "runs" / "demo"
     run_demo(corpus, seconds=seconds, folder=folder, device=_device(device), seed=seed)
 
 
@@ -84,7 +88,9 @@ def train(
     preset: Annotated[str, typer.Option(help="A named size, such as toy-1M.")] = "toy-1M",
     corpus: Annotated[str | None, typer.Option(help="A named corpus.")] = None,
     text: Annotated[Path | None, typer.Option(help="A text file of your own (UTF-8).")] = None,
-    folder: Annotated[Path, typer.Option(help="Where the run is kept.")] = Path("runs/train"),
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the run is kept; my_work/runs/train if left out.")
+    ] = None,
     vocab_size: Annotated[int, typer.Option(help="Pieces of the tokenizer trained.")] = 1024,
     tokenizer: Annotated[Path | None, typer.Option(help="Use this tokenizer.model.")] = None,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 1000,
@@ -102,6 +108,7 @@ def train(
 ) -> None:
     """Train a model on a corpus; interrupt it with Ctrl-C and go on with --resume."""
     from llama_course.training import TrainConfig
+    from llama_course.workbook.home import home
     from llama_course.workbook.train import run_training
 
     config = TrainConfig(
@@ -120,7 +127,7 @@ def train(
         preset=preset,
         corpus=corpus,
         text=text,
-        folder=folder,
+        folder=folder or home() / "runs" / "train",
         vocab_size=vocab_size,
         tokenizer_path=tokenizer,
         config=config,
