@@ -184,6 +184,7 @@ class Environment:
         self.log = self.folder / "course-install.log"
         self.scripts = self.folder / ("Scripts" if os.name == "nt" else "bin")
         self.python = self.script("python")
+        self.removal: subprocess.Popen[bytes] | None = None
 
     def script(self, name: str) -> Path:
         return self.scripts / (name + ".exe" if os.name == "nt" else name)
@@ -312,8 +313,8 @@ class Environment:
                 "installed: on Debian and Ubuntu install it with 'sudo apt install "
                 f"python3.{sys.version_info[1]}-venv', then start again."
             )
-        self.check_disk(0.2 * GB)
         self.clear()
+        self.check_disk(0.2 * GB)
         say(f"Making the course's environment in {self.folder}")
         self.folder.mkdir()
         self.mark.write_text("course.py made this folder and may delete it.\n", encoding="utf-8")
@@ -329,24 +330,41 @@ class Environment:
     def clear(self) -> None:
         """Delete what we made there; move aside what we did not make."""
         if not os.path.lexists(self.folder):
+            self.remove_trash()
             return
         if Path(sys.prefix).resolve() == self.folder.resolve():
             raise Trouble(
                 f"The environment {self.folder} must be made again, and this Python runs in it: "
                 "deactivate it and start course.py with another Python."
             )
+        ours = self.mark.is_file() and not self.folder.is_symlink()
+        aside = free_name(self.root / (".venv.trash" if ours else ".venv.not-ours"))
         try:
-            if self.mark.is_file() and not self.folder.is_symlink():
-                shutil.rmtree(self.folder)
-                return
-            aside = free_name(self.root / ".venv.not-ours")
             self.folder.rename(aside)
         except OSError as error:
             raise Trouble(
                 f"{self.folder} is in the way and cannot be removed ({error.strerror}): close the "
                 "programs that use it, or delete it yourself, and start again."
             ) from None
-        say(f"There was a .venv that course.py did not make; it is kept as {aside.name}.")
+        if not ours:
+            say(f"There was a .venv that course.py did not make; it is kept as {aside.name}.")
+        self.remove_trash()
+
+    def remove_trash(self) -> None:
+        """Delete old environments in a process of its own: tens of thousands of files take long."""
+        trash = [str(path) for path in self.root.glob(".venv.trash*")]
+        if trash:
+            code = (
+                "import shutil, sys; [shutil.rmtree(p, ignore_errors=True) for p in sys.argv[1:]]"
+            )
+            nothing = subprocess.DEVNULL
+            self.removal = subprocess.Popen(
+                [sys.executable, "-c", code, *trash],
+                stdin=nothing,
+                stdout=nothing,
+                stderr=nothing,
+                start_new_session=True,
+            )
 
     def install(self, extras: "set[str]", lock: IO[str]) -> None:
         """Bring in what pyproject.toml and constraints.txt ask for, and stamp the result."""
@@ -389,6 +407,9 @@ class Environment:
 
     def check_disk(self, needed: float) -> None:
         free = shutil.disk_usage(self.root).free
+        if free < needed and self.removal is not None:
+            self.removal.wait()
+            free = shutil.disk_usage(self.root).free
         if free < needed:
             raise Trouble(
                 f"There is not enough disk space at {self.root}: {human(needed)} are needed and "
@@ -526,6 +547,7 @@ class Pip:
 
         self.run([*wanted, "--dry-run", "--report", str(report)], follow)
         items = json.loads(report.read_text(encoding="utf-8"))["install"]
+        report.unlink()
         return [i for i in items if "dir_info" not in i["download_info"]]
 
     def install(self, wanted: list[str], archives: list[Any], total: int) -> None:

@@ -67,7 +67,7 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from llama_course.hardware import GB
+    from llama_course.hardware import readable
     from llama_course.workbook import doctor as facts
     from llama_course.workbook.home import home
 
@@ -78,8 +78,9 @@ def doctor() -> None:
     for column in ("size", "dtype", "needs", "fits on"):
         table.add_column(column, justify="right" if column == "needs" else "left")
     for fit in facts.fits():
-        need = f"{fit.need / GB:.2f} GB"
-        table.add_row(fit.size, fit.dtype, need, ", ".join(fit.devices) or "no device here")
+        table.add_row(
+            fit.size, fit.dtype, readable(fit.need), ", ".join(fit.devices) or "no device here"
+        )
     console.print(table)
 
 

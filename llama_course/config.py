@@ -90,13 +90,9 @@ class ModelConfig:
     ffn_dim_multiplier: InitVar[float | None] = None
 
     def __post_init__(self, multiple_of: int | None, ffn_dim_multiplier: float | None) -> None:
-        for name in ("dim", "n_layers", "n_heads", "vocab_size", "max_seq_len"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise CourseError(
-                    f"The config's {name} must be a positive integer, found {value!r}."
-                )
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - frozen
+        for field in dataclasses.fields(self):
+            put(field.name, _checked(field.name, getattr(self, field.name)))
         if not self.n_kv_heads:
             put("n_kv_heads", self.n_heads)
         if not self.head_dim:
@@ -111,12 +107,6 @@ class ModelConfig:
                 self.dim, 256 if multiple_of is None else multiple_of, ffn_dim_multiplier
             )
             put("hidden_dim", width)
-        for name in ("n_kv_heads", "head_dim", "hidden_dim"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise CourseError(
-                    f"The config's {name} must be a positive integer, found {value!r}."
-                )
         if self.n_heads % self.n_kv_heads:
             raise CourseError(
                 f"The config's key/value heads do not divide its heads: n_heads is {self.n_heads} "
@@ -126,21 +116,6 @@ class ModelConfig:
             raise CourseError(
                 f"The config's head_dim is {self.head_dim}, but RoPE turns pairs of numbers, "
                 "so it must be even."
-            )
-        for name in ("norm_eps", "rope_theta"):
-            value = getattr(self, name)
-            if not _is_number(value):
-                raise CourseError(f"The config's {name} must be a number, found {value!r}.")
-            if not value > 0:
-                raise CourseError(f"The config's {name} must be above 0, found {value!r}.")
-            put(name, float(value))
-        if not isinstance(self.tie_embeddings, bool):
-            raise CourseError(
-                f"The config's tie_embeddings must be True or False, found {self.tie_embeddings!r}."
-            )
-        if not isinstance(self.rope_scaling, RopeScaling | None):
-            raise CourseError(
-                f"The config's rope_scaling must be a RopeScaling, found {self.rope_scaling!r}."
             )
 
     @classmethod
@@ -180,7 +155,7 @@ class ModelConfig:
         params["multiple_of"], multiplier = _hidden_dim_rule(self.dim, self.hidden_dim)
         if multiplier is not None:
             params["ffn_dim_multiplier"] = multiplier
-        if self.rope_scaling is not None:
+        if self.rope_scaling is not None and self.rope_scaling.type == "llama3":
             params["use_scaled_rope"] = True
         return params
 
@@ -349,7 +324,34 @@ def _is_number(value: Any) -> bool:
     """Whether `value` is a finite number; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _checked(name: str, value: Any) -> Any:
+    """One field of a config, if it is of the right kind; what a file says may be anything."""
+    if name == "tie_embeddings":
+        if not isinstance(value, bool):
+            raise CourseError(f"The config's {name} must be True or False, found {value!r}.")
+        return value
+    if name == "rope_scaling":
+        if not isinstance(value, RopeScaling | None):
+            raise CourseError(f"The config's {name} must be a RopeScaling, found {value!r}.")
+        return value
+    if name in ("multiple_of", "ffn_dim_multiplier") and value is None:
+        return None
+    if name in ("norm_eps", "rope_theta", "ffn_dim_multiplier"):
+        if not _is_number(value):
+            raise CourseError(f"The config's {name} must be a number, found {value!r}.")
+        if not value > 0:
+            raise CourseError(f"The config's {name} must be above 0, found {value!r}.")
+        return float(value)
+    least = 0 if name in ("n_kv_heads", "head_dim", "hidden_dim") else 1  # 0: by the paper's rule
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise CourseError(f"The config's {name} must be a positive integer, found {value!r}.")
+    return value
 
 
 def merged_fields(fields: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,7 +360,8 @@ def merged_fields(fields: dict[str, Any], given: Mapping[str, Any]) -> dict[str,
     for name in given:
         if name not in known:
             raise CourseError(f"A model config has no field {name!r}; {nearest(name, known)}")
-    return {**fields, **{name: value for name, value in given.items() if value is not None}}
+    merged = {**fields, **{name: value for name, value in given.items() if value is not None}}
+    return {name: _checked(name, value) for name, value in merged.items()}
 
 
 _YARN_KEYS = (
@@ -398,8 +401,8 @@ def _scaling_from_huggingface(
         )
     length = max_seq_len or 2048
     original = (
-        rope.get("original_max_position_embeddings")
-        or config.get("original_max_position_embeddings")
+        config.get("original_max_position_embeddings")  # transformers lets this one come first
+        or rope.get("original_max_position_embeddings")
         or length
     )
     if kind == "dynamic":
@@ -412,12 +415,18 @@ def _scaling_from_huggingface(
     factor = rope.get("factor")
     if factor is None and kind == "yarn":
         factor = length / original
-    if not _is_number(factor):
+    if factor is None or not _is_number(factor):
         raise CourseError(
             f"config.json's RoPE scaling {kind!r} needs a number 'factor', found {factor!r}."
         )
     keys = {"yarn": _YARN_KEYS, "llama3": _LLAMA3_KEYS}.get(kind, ())
     extra = {k: rope[k] for k in keys if rope.get(k) is not None}
+    for key, value in extra.items():
+        if not (isinstance(value, bool) if key == "truncate" else _is_number(value)):
+            raise CourseError(
+                f"config.json's RoPE scaling has {key} {value!r}, which is no number."
+            )
+        extra[key] = value if key == "truncate" else float(value)
     return RopeScaling(kind, float(factor), int(original), **extra)
 
 
@@ -444,7 +453,12 @@ LLAMA_3_1_SCALING = RopeScaling("llama3", 8.0, 8192)
 
 _LLAMA: dict[str, Any] = {"vocab_size": 32_000, "max_seq_len": 2048}
 _LLAMA2: dict[str, Any] = {"vocab_size": 32_000, "max_seq_len": 4096, "norm_eps": 1e-5}
-_LLAMA3: dict[str, Any] = {"vocab_size": 128_256, "rope_theta": 500_000.0, "norm_eps": 1e-5, "n_kv_heads": 8}
+_LLAMA3: dict[str, Any] = {
+    "vocab_size": 128_256,
+    "rope_theta": 500_000.0,
+    "norm_eps": 1e-5,
+    "n_kv_heads": 8,
+}
 _STORIES: dict[str, Any] = {"tie_embeddings": True, "norm_eps": 1e-5}
 
 PRESETS: dict[str, ModelConfig] = {

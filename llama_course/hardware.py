@@ -14,6 +14,15 @@ GB = 10**9  # disks and files
 GIB = 2**30  # memory
 
 
+def readable(size: int) -> str:
+    """Bytes for people, in decimal units: 13.48 GB, 3.5 MB."""
+    for unit, name in ((GB, "GB"), (10**6, "MB")):
+        if size >= unit:
+            digits = 2 if unit == GB else 1
+            return f"{size / unit:.{digits}f} {name}"
+    return f"{size / 1000:.1f} kB"
+
+
 def available_memory() -> int | None:
     """Bytes of main memory that can still be taken without swapping; None where unknown.
 

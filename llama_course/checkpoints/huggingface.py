@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +172,7 @@ class HuggingFaceCheckpoint(Checkpoint):
             )
         config = read_json(files["config.json"])
         self.config, self.assumed = ModelConfig.from_huggingface(config, **given)
+        self.notes = []
         self._files = self._open(files)
         where = self._where = {
             theirs: file for file in self._files for theirs in self._files[file].names
@@ -188,8 +188,8 @@ class HuggingFaceCheckpoint(Checkpoint):
                 unknown.append(theirs)
         self._theirs = theirs_by_name
         check_layers(self.config.n_layers, where, self.folder)
-        listed = {name: self._list(name) for name in theirs_by_name if name not in unknown}
-        self.assumed |= self._trust_rows(listed, given)
+        listed = {name: self._describe(name) for name in theirs_by_name if name not in unknown}
+        self._trust_rows(listed, given)
         expected = weight_shapes(self.config)
         found = {name: stored.shape for name, stored in listed.items()}
         found |= {theirs: () for theirs in unknown}
@@ -197,18 +197,22 @@ class HuggingFaceCheckpoint(Checkpoint):
             # Stored though it is tied: `confirm` looks whether it really is the same.
             expected[HEAD] = expected[EMBEDDING]
         check_tensors(expected, found, self.folder)
-        self._second_head = listed.pop(HEAD) if self.config.tie_embeddings and HEAD in listed else None
+        self._second_head = (
+            listed.pop(HEAD) if self.config.tie_embeddings and HEAD in listed else None
+        )
         self.tensors = {name: listed[name] for name in expected if name in listed}
 
-    def _trust_rows(self, listed: Mapping[str, Stored], given: Mapping[str, Any]) -> dict[str, Any]:
+    def _trust_rows(self, listed: Mapping[str, Stored], given: Mapping[str, Any]) -> None:
         """The embedding's rows come before the file's vocab_size, which is often left behind."""
-        if EMBEDDING not in listed or "vocab_size" in given:
-            return {}
-        rows = listed[EMBEDDING].shape[0]
-        if rows == self.config.vocab_size:
-            return {}
-        self.config = replace(self.config, vocab_size=rows)
-        return {"vocab_size": rows}
+        shape = listed[EMBEDDING].shape if EMBEDDING in listed else ()
+        told = self.config.vocab_size
+        if len(shape) != 2 or shape[0] in (0, told) or "vocab_size" in given:
+            return
+        self.config = replace(self.config, vocab_size=shape[0])
+        self.notes.append(
+            f"{self.folder}: config.json says vocab_size {told}, and the embedding has {shape[0]} "
+            "rows, which was taken."
+        )
 
     def _open(self, files: Files) -> dict[str, _File]:
         """The files that hold the weights, by name; what a folder should have is looked up here."""
@@ -242,9 +246,9 @@ class HuggingFaceCheckpoint(Checkpoint):
                 )
         return opened
 
-    def _list(self, name: str) -> Stored:
+    def _describe(self, name: str) -> Stored:
         theirs = self._theirs[name]
-        stored = self._files[self._where[theirs]].list([theirs])[theirs]
+        stored = self._files[self._where[theirs]].describe(theirs)
         # Reordering rows needs new memory; everything else is as it must be in the file.
         return replace(stored, mapped=heads_to_permute(name, self.config) is None)
 
@@ -265,10 +269,9 @@ class HuggingFaceCheckpoint(Checkpoint):
         self.config = replace(self.config, tie_embeddings=False)
         self.tensors[HEAD] = self._second_head
         self._second_head = None
-        warnings.warn(
-            f"{self.folder}: config.json says tie_word_embeddings, but lm_head.weight differs from "
-            "the embedding; it is loaded as a model of its own output (tie_embeddings=False).",
-            stacklevel=3,
+        self.notes.append(
+            f"{self.folder}: config.json says tie_word_embeddings, and lm_head.weight differs from "
+            "the embedding; it was loaded with an output of its own (tie_embeddings=False)."
         )
 
 
@@ -280,13 +283,10 @@ class _TorchFile:
         self._state = read_torch_file(path)
         self.names = list(self._state)
 
-    def list(self, wanted: list[str]) -> dict[str, Stored]:
-        listed = {}
-        for name in wanted:
-            tensor = self._state[name]
-            check_dtype(tensor.dtype, name, self.path)
-            listed[name] = Stored(tuple(tensor.shape), tensor.dtype, tensor.nbytes)
-        return listed
+    def describe(self, name: str) -> Stored:
+        tensor = self._state[name]
+        check_dtype(tensor.dtype, name, self.path)
+        return Stored(tuple(tensor.shape), tensor.dtype, tensor.nbytes)
 
     def read(self, name: str) -> Tensor:
         return self._state[name]
@@ -350,7 +350,7 @@ def write(
         if any(path in taken for path in paths):
             fresh = secrets.token_hex(4)
             paths = [path.replace("model-", f"model-{fresh}-") for path in paths]
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for path, names in zip(paths, groups, strict=True):
         pairs = [(huggingface_name(name), name) for name in names]
         write_safetensors(folder / path, pairs, weights, read)

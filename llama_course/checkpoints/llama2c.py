@@ -56,8 +56,8 @@ BLOCKS_V1 = (
     "feed_forward.w2",
     "feed_forward.w3",
 )
-# What the header cannot say, and what llama2.c computes with.
-ASSUMED: dict[str, Any] = {"norm_eps": 1e-5, "rope_theta": 10_000.0, "rope_scaling": None}
+# What the header cannot say, and what llama2.c computes with. (Nor does it know RoPE scaling.)
+ASSUMED: dict[str, Any] = {"norm_eps": 1e-5, "rope_theta": 10_000.0}
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,7 @@ def quantize(
     return (groups / steps).round().to(torch.int8).flatten(), scales
 
 
-def dequantize(
-    values: Int8[Tensor, " n"], scales: Float[Tensor, " groups"]
-) -> Float[Tensor, " n"]:
+def dequantize(values: Int8[Tensor, " n"], scales: Float[Tensor, " groups"]) -> Float[Tensor, " n"]:
     """The float32 numbers that Q8_0 integers and scales stand for."""
     return (values.view(len(scales), -1).float() * scales[:, None]).flatten()
 
@@ -147,13 +145,16 @@ def read_header(path: Path) -> Header | None:
             raise CourseError(f"{path} is of llama2.c's version {version}; known are 0, 1 and 2.")
         if len(start) < HEADER_BYTES:
             raise CourseError(f"{path} is cut short: its header has {len(start)} of 256 bytes.")
-        sizes, shared = struct.unpack_from("<7i", start, 8), start[36]
+        sizes = struct.unpack_from("<7i", start, 8)
         group = struct.unpack_from("<i", start, 37)[0] if version == 2 else 0
-        header = Header(version, *sizes, shared=bool(shared), group=group)
+        named = dict(zip(_SIZES, sizes, strict=True))
+        header = Header(version, **named, shared=bool(start[36]), group=group)
     else:
         sizes = struct.unpack_from("<7i", start)
-        shared = sizes[5] > 0
-        header = Header(0, *sizes[:5], abs(sizes[5]), sizes[6], shared=shared)
+        named = dict(zip(_SIZES, sizes, strict=True))
+        shared = named["vocab_size"] > 0
+        named["vocab_size"] = abs(named["vocab_size"])
+        header = Header(0, **named, shared=shared)
     plausible = (
         all(getattr(header, name) > 0 for name in _SIZES)
         and header.dim % header.n_heads == 0
@@ -209,8 +210,13 @@ def file_bytes(header: Header) -> int:
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is one of llama2.c's, complete or cut short."""
-    return path.suffix == ".bin" and path.name != "tokenizer.bin" and read_header(path) is not None
+    """Whether a file is one of llama2.c's. Version 0 has no magic number: its size must fit."""
+    if path.suffix != ".bin" or path.name == "tokenizer.bin":
+        return False
+    header = read_header(path)
+    if header is None:
+        return False
+    return header.version > 0 or path.stat().st_size == file_bytes(header)
 
 
 class Llama2cCheckpoint(Checkpoint):
@@ -220,9 +226,13 @@ class Llama2cCheckpoint(Checkpoint):
 
     def __init__(self, path: Path, given: Mapping[str, Any]) -> None:
         self.folder = path.parent
+        self.notes = []
         header = read_header(path)
         if header is None:
-            raise CourseError(f"{path} is no model of llama2.c: its first numbers are no sizes.")
+            raise CourseError(
+                f"{path} ({gigabytes(path.stat().st_size)}) is no model of llama2.c, or cut short: "
+                "its first 28 bytes are no sizes of a model."
+            )
         self._header = header
         self.variant = f"version {header.version}"
         expected, found = file_bytes(header), path.stat().st_size
@@ -238,7 +248,9 @@ class Llama2cCheckpoint(Checkpoint):
         self._starts = _starts(header)
         # The whole file as bytes: private pages, so that training never reaches the file.
         self._bytes = torch.from_file(str(path), shared=False, size=found, dtype=torch.uint8)
-        self.tensors = {name: self._stored(name, s) for name, s in weight_shapes(self.config).items()}
+        self.tensors = {
+            name: self._stored(name, s) for name, s in weight_shapes(self.config).items()
+        }
 
     def _check_given(self, path: Path) -> None:
         told = ModelConfig(**self._header.fields())

@@ -5,11 +5,12 @@ A shard holds an equal slice of every matrix; which way it is sliced is in `SHAR
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import torch
 from torch import Tensor
@@ -167,6 +168,7 @@ class MetaCheckpoint(Checkpoint):
         self._shards = [
             {k: v for k, v in shard.items() if not k.endswith("rope.freqs")} for shard in shards
         ]
+        self.notes = []
         n = len(self._shards)
         self.variant = f"{n} shard{'s' if n > 1 else ''}"
         first = self._shards[0]
@@ -274,7 +276,13 @@ def write(folder: Path, weights: Weights, n_shards: int, embedding_split: Embedd
             for name in weights.tensors
         }
         with (folder / f"consolidated.{i:02}.pth").open("wb") as file:
-            torch.save(shard, _Counted(file.write, file.flush, weights.wrote))
+            try:
+                torch.save(shard, cast(BinaryIO, _Counted(file, weights.wrote)))
+            except RuntimeError as error:
+                # A full disk or Ctrl-C; torch answers with a complaint about the unfinished zip.
+                if isinstance(error.__context__, OSError | KeyboardInterrupt):
+                    raise error.__context__ from None
+                raise
     write_json(folder / "params.json", weights.config.to_meta())
 
 
@@ -289,18 +297,16 @@ def _own_storage(tensor: Tensor) -> Tensor:
     return flat.view(tensor.shape)
 
 
-class _Counted:
+class _Counted(io.RawIOBase):
     """A file for torch.save that tells how many bytes went by."""
 
-    def __init__(
-        self,
-        write: Callable[[Any], int],
-        flush: Callable[[], None],
-        wrote: Callable[[int], None],
-    ) -> None:
-        self._write, self.flush, self._wrote = write, flush, wrote
+    def __init__(self, file: BinaryIO, wrote: Callable[[int], None]) -> None:
+        self._file, self._wrote = file, wrote
+
+    def writable(self) -> bool:
+        return True
 
     def write(self, data: Any) -> int:
-        count = self._write(data)
+        count = self._file.write(data)
         self._wrote(count)
         return count

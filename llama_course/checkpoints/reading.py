@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -48,7 +48,8 @@ class Checkpoint(ABC):
     """An open checkpoint. Making one reads headers only; nothing of a model's size is allocated.
 
     `config` is what the file says with the caller's fields in place, `assumed` are the fields
-    that the file does not say and the caller did not give, `tensors` lists all by Meta's names.
+    that the file does not say and the caller did not give, `tensors` lists all by Meta's names,
+    `notes` are sentences on where the files contradict each other, and what was done.
     """
 
     format: ClassVar[str]
@@ -57,6 +58,7 @@ class Checkpoint(ABC):
     config: ModelConfig
     assumed: dict[str, Any]
     tensors: dict[str, Stored]
+    notes: list[str]
 
     @abstractmethod
     def read(self, name: str) -> Tensor:
@@ -74,7 +76,7 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def gigabytes(nbytes: float) -> str:
+def gigabytes(nbytes: int | float) -> str:
     """Bytes for a sentence: `27.0 GB`, `3.2 MB`."""
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if nbytes >= size:
@@ -127,12 +129,13 @@ def read_torch_file(path: Path) -> dict[str, Tensor]:
 
 
 def _refused(path: Path, message: str) -> str:
-    wanted = re.search(r"GLOBAL\s+(\S+)", message) or re.search(r"(\S+) was not an allowed", message)
-    if wanted is None and "truncated" in message:
+    wanted = re.search(r"GLOBAL\s+(\S+)", message) or re.search(
+        r"(\S+) was not an allowed", message
+    )
+    if wanted is None:
         return _damaged(path)
-    what = f"asks to run {wanted[1]}" if wanted else "holds more than tensors"
     return (
-        f"{path} {what}, which a file of weights has no need of, so it was refused and nothing of "
+        f"{path} asks to run {wanted[1]}, which a file of weights has no need of, so it was refused and nothing of "
         "it was run; get the checkpoint as safetensors, or from someone you trust."
     )
 
@@ -140,7 +143,7 @@ def _refused(path: Path, message: str) -> str:
 def _damaged(path: Path) -> str:
     return (
         f"{path} ({gigabytes(path.stat().st_size)}) is cut short or damaged: it is not a complete "
-        "file of torch.save; fetch it again."
+        "file of tensors written by torch.save; fetch it again."
     )
 
 
@@ -162,27 +165,20 @@ class SafetensorsFile:
         try:
             # The library checks that names, shapes and offsets cover the file exactly.
             self._file = safe_open(str(path), framework="pt", device="cpu")
-            self._names = list(self._file.keys())
+            self.names = list(self._file.keys())
         except (SafetensorError, OSError) as error:
             raise CourseError(
                 f"{path} is cut short or damaged ({error}); fetch it again."
             ) from None
 
-    def list(self, wanted: Iterable[str] | None = None) -> dict[str, Stored]:
-        """Name, shape and dtype of the tensors, without reading them."""
-        listed = {}
-        for name in self._names if wanted is None else wanted:
-            part = self._file.get_slice(name)
-            dtype = SAFETENSORS_DTYPES.get(part.get_dtype())
-            check_dtype(dtype or part.get_dtype(), name, self.path)
-            assert dtype is not None
-            shape = tuple(part.get_shape())
-            listed[name] = Stored(shape, dtype, torch.Size(shape).numel() * dtype.itemsize)
-        return listed
-
-    @property
-    def names(self) -> list[str]:
-        return self._names
+    def describe(self, name: str) -> Stored:
+        """Shape and dtype of one tensor, without reading it."""
+        part = self._file.get_slice(name)
+        dtype = SAFETENSORS_DTYPES.get(part.get_dtype())
+        check_dtype(dtype or part.get_dtype(), name, self.path)
+        assert dtype is not None
+        shape = tuple(part.get_shape())
+        return Stored(shape, dtype, torch.Size(shape).numel() * dtype.itemsize)
 
     def read(self, name: str) -> Tensor:
         return self._file.get_tensor(name)

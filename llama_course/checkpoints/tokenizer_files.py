@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 from llama_course.checkpoints.journal import Files
 from llama_course.errors import CourseError
-from llama_course.tokenizers.huggingface import read_tokenizer, write_huggingface_tokenizer
+from llama_course.tokenizers import Tokenizer, read_tokenizer, write_huggingface_tokenizer
 
 # Everything that says how text becomes ids; they are replaced together or not at all.
 TOKENIZER_FILES = (
@@ -23,27 +22,26 @@ TOKENIZER_FILES = (
 )
 
 
-def find_tokenizer(files: Files, format: str, vocab_size: int) -> Any | None:
+def find_tokenizer(files: Files, format: str, vocab_size: int) -> Tokenizer | None:
     """The tokenizer of a checkpoint's folder, or None.
 
     Meta's downloads of LLaMA 1 and 2 have it in the parent folder: there it is taken only if its
     size is the model's, since that folder may belong to something else. Raises `CourseError` where
     the tokenizer has more ids than the model's embedding has rows.
     """
-    with files.as_folder(TOKENIZER_FILES) as folder:
-        tokenizer = read_tokenizer(folder)
-    if tokenizer is not None:
-        check_size(tokenizer, vocab_size, files.folder)
+    if any(name in files for name in TOKENIZER_FILES):
+        with files.as_folder(TOKENIZER_FILES) as folder:
+            tokenizer = read_tokenizer(folder)
+        if tokenizer is not None:
+            check_size(tokenizer, vocab_size, files.folder)
         return tokenizer
-    parent = files.folder.absolute().parent
-    if format == "meta" and (parent / "tokenizer.model").is_file():
-        tokenizer = read_tokenizer(parent)
-        if tokenizer is not None and tokenizer.vocab_size == vocab_size:
-            return tokenizer
-    return None
+    if format != "meta":
+        return None
+    tokenizer = read_tokenizer(files.folder)  # which looks in the parent folder too
+    return tokenizer if tokenizer is not None and tokenizer.vocab_size == vocab_size else None
 
 
-def check_size(tokenizer: Any, vocab_size: int, where: object) -> None:
+def check_size(tokenizer: Tokenizer, vocab_size: int, where: object) -> None:
     """Refuse a tokenizer with ids that the embedding has no row for; tell of rows without id.
 
     Embeddings are often padded to a round number of rows; the other way round cannot work.
@@ -63,7 +61,7 @@ def check_size(tokenizer: Any, vocab_size: int, where: object) -> None:
         )
 
 
-def write_tokenizer(tokenizer: Any, folder: Path, format: str) -> None:
+def write_tokenizer(tokenizer: Tokenizer, folder: Path, format: str) -> None:
     """Write a tokenizer the way a format keeps it."""
     if format == "huggingface":
         write_huggingface_tokenizer(tokenizer, folder)

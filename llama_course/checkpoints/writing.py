@@ -12,8 +12,8 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from llama_course.config import ModelConfig
 from llama_course.checkpoints.reading import SAFETENSORS_DTYPES
+from llama_course.config import ModelConfig
 
 
 def _ignore(nbytes: int) -> None:
@@ -51,7 +51,7 @@ class Weights:
 
 def raw(tensor: Tensor) -> memoryview:
     """The bytes of a tensor on the processor, in order; copied only where they are not."""
-    return memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def write_bytes(file: BinaryIO, tensor: Tensor, wrote: Callable[[int], None] = _ignore) -> None:

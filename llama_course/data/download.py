@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from llama_course.errors import CourseError
 from llama_course.hardware import free_disk
 
-CHUNK = 2**16  # bytes
+CHUNK = 2**14  # bytes; so many at most are asked for twice after a break
 TRIES = 4  # in a row without one new byte
 WAIT = 0.5  # seconds before the second try, and that much more before each further one
 

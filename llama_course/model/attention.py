@@ -15,8 +15,8 @@ from llama_course.model.rope import apply_rope
 
 
 def causal_mask(
-    q_positions: Int[Tensor, "*batch q_len"], k_positions: Int[Tensor, "*batch k_len"]
-) -> Bool[Tensor, "*batch q_len k_len"]:
+    q_positions: Int[Tensor, "*#batch q_len"], k_positions: Int[Tensor, "*#batch k_len"]
+) -> Bool[Tensor, "*#batch q_len k_len"]:
     """True where a query may look: at keys of its own position and of earlier ones."""
     return k_positions[..., None, :] <= q_positions[..., :, None]
 

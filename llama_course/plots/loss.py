@@ -45,8 +45,7 @@ def loss_curve(
             axes.plot(
                 *(steps, losses),
                 color=VERMILION,
-                linestyle=":",
-                linewidth=1.2,
+                linestyle="none",  # between two validations nothing was measured
                 marker="D",
                 markersize=5.5,
                 markeredgecolor="white",
@@ -59,6 +58,7 @@ def loss_curve(
                 textcoords="offset points",
                 ha="center",
                 color=VERMILION,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
             )
         if vocab_size is not None:
             axes.axhline(
@@ -83,9 +83,9 @@ def save_loss_curve(folder: Path, **options: Any) -> Path:
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean over `width` neighbours around each value, fewer at the ends: no lag, no padding."""
+    """The mean over `width` values around each, over fewer near the ends, always as many before as
+    after: a straight line stays straight."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     i = np.arange(len(values))
-    first = np.maximum(i - width // 2, 0)
-    last = np.minimum(i + width // 2 + 1, len(values))
-    return (sums[last] - sums[first]) / (last - first)
+    half = np.minimum(width // 2, np.minimum(i, len(values) - 1 - i))
+    return (sums[i + half + 1] - sums[i - half]) / (2 * half + 1)

@@ -7,7 +7,8 @@ The file is a protobuf message named `ModelProto`. Field numbers are those of
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from llama_course.tokenizers import protobuf
 
@@ -31,7 +32,8 @@ class Piece:
 class ModelProto:
     """The parts of a tokenizer.model that decide what it does. Defaults are the format's own.
 
-    `normalization` is the compiled table of character replacements; LLaMA's is empty (identity).
+    `unk_id` and its like are -1 where there is no such token. `normalization` is the compiled
+    table of character replacements; LLaMA's is empty (identity).
     """
 
     pieces: tuple[Piece, ...] = field(repr=False)
@@ -44,6 +46,10 @@ class ModelProto:
     bos_id: int = 1
     eos_id: int = 2
     pad_id: int = -1
+    unk_piece: str = "<unk>"
+    bos_piece: str = "<s>"
+    eos_piece: str = "</s>"
+    pad_piece: str = "<pad>"
     unk_surface: str = LLAMA_UNK_SURFACE
     normalization: bytes = b""
     add_dummy_prefix: bool = True
@@ -54,7 +60,7 @@ class ModelProto:
     def parse(cls, data: bytes) -> ModelProto:
         """Read the bytes of a tokenizer.model. Raises `ValueError` saying what is wrong."""
         pieces: list[Piece] = []
-        values: dict[str, int | str | bytes] = {}
+        values: dict[str, Any] = {}
         seen = set()
         for number, value in protobuf.fields(data):
             seen.add(number)
@@ -70,7 +76,16 @@ class ModelProto:
             raise ValueError("it holds no pieces")
         if not {2, 3} <= seen:
             raise ValueError(f"it ends after {len(pieces)} pieces, before its settings")
-        return cls(pieces=tuple(pieces), **values)  # type: ignore[arg-type]
+        found = cls(pieces=tuple(pieces), **values)
+        # As the library does, special tokens are found by name: the settings' ids are for training.
+        id_of = {p.text: i for i, p in enumerate(pieces) if p.type in (CONTROL, UNKNOWN)}
+        return replace(
+            found,
+            unk_id=id_of.get(found.unk_piece, -1),
+            bos_id=id_of.get(found.bos_piece, -1),
+            eos_id=id_of.get(found.eos_piece, -1),
+            pad_id=id_of.get(found.pad_piece, -1),
+        )
 
     def to_bytes(self) -> bytes:
         """The bytes of a tokenizer.model with this content."""
@@ -98,6 +113,10 @@ _TRAINER_FIELDS = {
     42: "eos_id",
     43: "pad_id",
     44: "unk_surface",
+    45: "unk_piece",
+    46: "bos_piece",
+    47: "eos_piece",
+    48: "pad_piece",
 }
 _NORMALIZER_FIELDS = {
     2: "normalization",
@@ -107,9 +126,9 @@ _NORMALIZER_FIELDS = {
 }
 
 
-def _chosen(data: bytes, names: dict[int, str]) -> dict[str, int | str | bytes]:
+def _chosen(data: bytes, names: dict[int, str]) -> dict[str, Any]:
     """The fields of a message that have a name in `names`, each in its Python type."""
-    out: dict[str, int | str | bytes] = {}
+    out: dict[str, Any] = {}
     for number, value in protobuf.fields(data):
         name = names.get(number)
         if name is None:

@@ -14,13 +14,7 @@ import sentencepiece
 from llama_course.errors import CourseError
 from llama_course.files import written_beside
 from llama_course.tokenizers import llama2c
-from llama_course.tokenizers.model_proto import (
-    BYTE,
-    NORMAL,
-    SPACE,
-    USER_DEFINED,
-    ModelProto,
-)
+from llama_course.tokenizers.model_proto import BYTE, SPACE, ModelProto
 
 
 class SentencePieceTokenizer:
@@ -77,8 +71,8 @@ class SentencePieceTokenizer:
         Raises `CourseError` for a lone surrogate, half of a character, which is no text.
         """
         _check_surrogates(text)
-        if self.proto.byte_fallback and not self._spelled.keys().isdisjoint(text):
-            ids = self._encode_spelled(text)
+        if SPACE in text and self.proto.byte_fallback:
+            ids = self._encode_with_space_signs(text)
         else:
             ids = self._processor.encode(text)
         if bos:
@@ -92,7 +86,11 @@ class SentencePieceTokenizer:
 
         The space that encoding puts before a text is taken away again.
         """
-        return self._processor.decode([self._checked(i) for i in ids])
+        ids = [int(i) for i in ids]
+        if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
+            for token in ids:
+                self._checked(token)
+        return self._processor.decode(ids)
 
     def unfinished(self, ids: list[int]) -> int:
         """How many bytes at the end of `ids` begin a character that more ids can complete.
@@ -136,29 +134,16 @@ class SentencePieceTokenizer:
             )
         return token
 
-    # ---- characters that the library would not give back --------------------------------------
+    # ---- the one character that the library would not give back -------------------------------
 
     @cached_property
     def _byte_of(self) -> dict[int, bytes]:
+        """The byte that each byte token stands for."""
         return {
             i: bytes([int(piece.text[3:5], 16)])
             for i, piece in enumerate(self.proto.pieces)
             if piece.type == BYTE
         }
-
-    @cached_property
-    def _spelled(self) -> dict[str, list[int]]:
-        """Characters that must be spelled in bytes, and the ids of their bytes.
-
-        U+2581 is SentencePiece's sign for a space, so the library decodes it to one. And should a
-        control token be named by a single character, the library would let text produce it.
-        """
-        characters = {SPACE} | {
-            piece.text
-            for piece in self.proto.pieces
-            if len(piece.text) == 1 and piece.type not in (NORMAL, USER_DEFINED)
-        }
-        return {c: self._byte_ids(c) for c in characters}
 
     def _byte_ids(self, character: str) -> list[int]:
         id_of = {byte: i for i, byte in self._byte_of.items()}
@@ -175,19 +160,18 @@ class SentencePieceTokenizer:
         private_use = chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
         return next(c for c in map(chr, private_use) if c not in used)
 
-    def _encode_spelled(self, text: str) -> list[int]:
+    def _encode_with_space_signs(self, text: str) -> list[int]:
+        """The ids of a text with U+2581, SentencePiece's sign for a space, as its three bytes."""
         stand_in = self._stand_in
-        stood_for = iter([c for c in text if c in self._spelled or c == stand_in])
-        ids = self._processor.encode(
-            text.translate(dict.fromkeys(map(ord, self._spelled), stand_in))
-        )
-        mark = self._byte_ids(stand_in)
-        spelled = {**self._spelled, stand_in: mark}
+        bytes_of = {c: self._byte_ids(c) for c in (SPACE, stand_in)}
+        mark = bytes_of[stand_in]
+        stood_for = iter([c for c in text if c in bytes_of])  # it may be in the text as well
+        ids = self._processor.encode(text.replace(SPACE, stand_in))
         out: list[int] = []
         at = 0
         while at < len(ids):
             if ids[at] == mark[0] and ids[at : at + len(mark)] == mark:
-                out += spelled[next(stood_for)]
+                out += bytes_of[next(stood_for)]
                 at += len(mark)
             else:
                 out.append(ids[at])
@@ -217,7 +201,8 @@ def _begins_a_character(tail: bytes) -> bool:
         _, used = codecs.utf_8_decode(tail, "strict", False)
     except UnicodeDecodeError:
         return False
-    return used == 0
+    # Python waits for the third byte of an encoded surrogate too, which no character has.
+    return used == 0 and not b"\xed\xa0" <= tail[:2] < b"\xee"
 
 
 def _read(path: Path) -> bytes:

@@ -39,9 +39,9 @@ def train_sentencepiece(
     Raises `CourseError` where `vocab_size` is too small (3 special tokens, 256 bytes, and the
     characters must fit) or more than the text has pairs for, naming the limit.
     """
-    if not 0 < character_coverage <= 1:
+    if not 0.98 <= character_coverage <= 1:  # sentencepiece's own limits
         raise CourseError(
-            f"character_coverage must be above 0 and at most 1, found {character_coverage}."
+            f"character_coverage must be between 0.98 and 1, found {character_coverage}."
         )
     if vocab_size < 260:
         raise CourseError(

@@ -28,7 +28,9 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, newest first. A file has its name only once it is complete."""
     found = Path(folder).joinpath("checkpoints").glob("step-*.pt")
-    return sorted((path for path in found if _step(path) is not None), key=_step, reverse=True)
+    numbered = [(path.stem.removeprefix("step-"), path) for path in found]
+    steps = [(int(number), path) for number, path in numbered if number.isdigit()]
+    return [path for _, path in sorted(steps, reverse=True)]
 
 
 def save_state(
@@ -116,8 +118,3 @@ def fingerprint(tokens: Tokens) -> str:
 
 def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-
-def _step(path: Path) -> int | None:
-    number = path.stem.removeprefix("step-")
-    return int(number) if number.isdigit() else None

@@ -48,7 +48,6 @@ class TrainConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))  # JSON gives a list
         for name in ("steps", "batch_size", "seq_len", "accumulation", "keep"):
             _whole(name, getattr(self, name), least=1)
         for name in ("warmup_steps", "eval_every", "save_every", "seed"):
@@ -108,7 +107,8 @@ class TrainConfig:
                 )
         if "steps" not in values:
             raise CourseError("A training config needs the field 'steps', which is missing.")
-        return cls(**values)
+        lists = {"betas": tuple(values["betas"])} if "betas" in values else {}
+        return cls(**{**values, **lists})
 
 
 def _whole(name: str, value: Any, least: int) -> None:

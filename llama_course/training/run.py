@@ -13,6 +13,7 @@ from llama_course.config import ModelConfig, RopeScaling, read_json
 from llama_course.data.batches import Tokens
 from llama_course.errors import CourseError
 from llama_course.files import write_text
+from llama_course.model import Llama
 from llama_course.training.checkpoint import fingerprint
 from llama_course.training.config import FREE_TO_CHANGE, TrainConfig
 
@@ -26,8 +27,7 @@ def describe(
     sizes = getattr(model, "config", None)
     about = dataclasses.asdict(sizes) if isinstance(sizes, ModelConfig) else {}
     about["parameters"] = sum(w.numel() for w in model.parameters())
-    components = getattr(model, "components", None)
-    about["foreign"] = list(components.foreign()) if hasattr(components, "foreign") else []
+    about["foreign"] = list(model.components.foreign()) if isinstance(model, Llama) else []
     data = {"train": fingerprint(train_tokens), "validation": fingerprint(validation_tokens)}
     described = {"model": about, "training": config.to_dict(), "data": data}
     return json.loads(json.dumps(described))  # as it reads back: lists for tuples

@@ -13,7 +13,6 @@ import torch
 
 from llama_course import hardware
 from llama_course.config import PRESETS, ModelConfig
-from llama_course.hardware import GB
 from llama_course.model import Llama
 
 DTYPES = {"float32": 4, "bfloat16": 2}
@@ -72,13 +71,15 @@ def machine(home: Path) -> dict[str, str]:
     """System, memory, disk and compute devices, in words."""
     facts = {"System": f"{platform.system()} {platform.release()}, {platform.machine()}"}
     for name, words, free in hardware.devices():
-        room = "free memory unknown" if free is None else f"{free / GB:.1f} GB of memory free"
+        room = (
+            "free memory unknown" if free is None else f"{hardware.readable(free)} of memory free"
+        )
         facts[f"Device {name}"] = f"{words}, {room}"
     if not torch.cuda.is_available():
         facts["CUDA"] = "none: models run on the processor, large ones slowly"
     if not torch.backends.mps.is_available():
         facts["MPS"] = "none (only on Macs with Apple's own chips)"
-    facts["Disk"] = f"{hardware.free_disk(home) / GB:.1f} GB free at {home}"
+    facts["Disk"] = f"{hardware.readable(hardware.free_disk(home))} free at {home}"
     facts["Threads"] = f"torch uses {torch.get_num_threads()} of {os.cpu_count()} processors"
     for name in ("LLAMA_COURSE_HOME", "LLAMA_COURSE_DATA", "LLAMA_TOKENIZER_MODEL"):
         facts[name] = os.environ.get(name, "not set")

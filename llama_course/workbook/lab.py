@@ -59,7 +59,7 @@ def open_lab(browser: bool = True, port: int | None = None, arguments: Sequence[
         try:
             return process.wait()
         except KeyboardInterrupt:
-            print("\nStopping JupyterLab; your work is saved in", root, flush=True)
+            print(f"\nStopping JupyterLab. Your notebooks are in {root}", flush=True)
             return 0
 
 
@@ -72,7 +72,8 @@ def lab_command(root: Path, port: int, browser: bool, arguments: Sequence[str]) 
     """The command line of the server."""
     command = [sys.executable, "-m", "jupyterlab"]
     command += [f"--ServerApp.root_dir={root}", f"--LabApp.default_url={page(root)}"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--log-level=WARN"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    command += ["--ServerApp.log_level=WARN", "--LabApp.log_level=WARN"]
     if not browser:
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:

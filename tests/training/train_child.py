@@ -1,9 +1,7 @@
 """A training run in a process of its own, which kills itself at a chosen moment.
 
-    python train_child.py FOLDER DTYPE MOMENT STEP
-
-MOMENT is one of `Moments`, or "none"; STEP is the step at which it strikes. Run without the
-type-checking import hook, as users run the package.
+Not a test: `test_kill_and_resume.py` runs `train` in child processes, without the type-checking
+import hook, as users run the package.
 """
 
 from __future__ import annotations
@@ -11,11 +9,11 @@ from __future__ import annotations
 import io
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 import torch
+import torch._dynamo  # the optimizer imports it; here, it is done once for all children
 
 from llama_course import files
 from llama_course.config import ModelConfig
@@ -31,8 +29,8 @@ def die() -> None:
     time.sleep(60)
 
 
-def main() -> None:
-    folder, dtype, moment, step = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+def train(folder: Path, dtype: str, moment: str = "none", step: int = 0) -> None:
+    """Resume, or begin, the run in `folder`; die at `moment` of `step`, unless it is "none"."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     sizes = ModelConfig(dim=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=64, multiple_of=16)
@@ -55,7 +53,6 @@ def main() -> None:
         progress="none",
     )
     arm(trainer, moment, step)
-    print("began", flush=True)
     trainer.train(resume=True)
 
 
@@ -108,7 +105,3 @@ def arm(trainer: Trainer, moment: str, step: int) -> None:
         torch.Tensor.backward = dying_backward  # type: ignore[method-assign, assignment]
     elif moment == "optimizer":
         trainer.optimizer.step = dying_optimize  # type: ignore[method-assign, assignment]
-
-
-if __name__ == "__main__":
-    main()

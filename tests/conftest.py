@@ -1,0 +1,51 @@
+"""What every test stands on: shapes checked at run time, no network, chance fixed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Parallel test processes would otherwise fight over the processors. Read when torch starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+HOME = Path(tempfile.mkdtemp(prefix="llama-course-home-"))
+os.environ["LLAMA_COURSE_HOME"] = str(HOME)
+
+# Every function of the package now checks its arguments against its annotations. The hook works
+# at import, so the package must not be there yet.
+early = [name for name in sys.modules if name.split(".")[0] == "llama_course"]
+assert not early, f"{early} were imported before the hook that checks shapes"
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook("llama_course", "beartype.beartype")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def fixed_chance() -> Iterator[None]:
+    """The same random numbers in each test, whichever ran before it; torch's switches put back."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    yield
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(grad)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
