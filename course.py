@@ -211,6 +211,8 @@ class Environment:
                 say(f"The environment {self.folder} is not whole ({why}); making it again.")
             if state == "update":
                 say("The list of packages has changed; bringing the environment up to date.")
+            if state == "add":
+                say("Adding what the tests need.")
             if state in ("add", "update"):
                 extras = extras | self.installed_extras()
             else:
@@ -569,7 +571,7 @@ class Pip:
             new = self.environment.present().keys() - before.keys()
             installed.extend(n for n in names if n in new and n not in installed)
             if installed:
-                count, doing, size = len(installed), f"installing {names[installed[-1]]}", ""
+                count, doing, size = len(installed), f"installed {names[installed[-1]]}", ""
             elif fetched:
                 count, doing = len(fetched), f"fetching {names[fetched[-1]]}"
                 size = f" ({human(done_bytes)} of {human(total)})" if done_bytes else ""

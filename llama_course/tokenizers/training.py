@@ -45,8 +45,8 @@ def train_sentencepiece(
         )
     if vocab_size < 260:
         raise CourseError(
-            f"A vocabulary of {vocab_size} is too small: 3 special tokens and 256 bytes come first, "
-            "and the text's characters after them; ask for at least 260, better 512 or more."
+            f"A vocabulary of {vocab_size} is too small: 3 special tokens and 256 bytes come "
+            "first, and the text's characters after them; ask for at least 260, better 512 or more."
         )
     sentences = _Sentences([texts] if isinstance(texts, str) else texts)
     model = io.BytesIO()

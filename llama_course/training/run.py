@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from llama_course.config import ModelConfig, RopeScaling, read_json
@@ -23,13 +24,21 @@ Described = dict[str, dict[str, Any]]
 def describe(
     model: nn.Module, config: TrainConfig, train_tokens: Tokens, validation_tokens: Tokens
 ) -> Described:
-    """The parts "model", "training" and "data", each a flat dictionary of plain values."""
+    """The parts "model", "training", "data" and "machine", each a flat dictionary of plain values.
+
+    The first three must be the same to go on with a run; the machine only makes the last bits.
+    """
     sizes = getattr(model, "config", None)
     about = dataclasses.asdict(sizes) if isinstance(sizes, ModelConfig) else {}
     about["parameters"] = sum(w.numel() for w in model.parameters())
     about["foreign"] = list(model.components.foreign()) if isinstance(model, Llama) else []
     data = {"train": fingerprint(train_tokens), "validation": fingerprint(validation_tokens)}
-    described = {"model": about, "training": config.to_dict(), "data": data}
+    machine = {
+        "torch": str(torch.__version__),
+        "device": next(model.parameters()).device.type,
+        "threads": torch.get_num_threads(),
+    }
+    described = {"model": about, "training": config.to_dict(), "data": data, "machine": machine}
     return json.loads(json.dumps(described))  # as it reads back: lists for tuples
 
 
@@ -74,3 +83,16 @@ def refuse_differences(path: Path, before: Described, now: Described) -> None:
                     f"{old.get(name)!r} and is now {new.get(name)!r}; give the same again, or "
                     "train in another folder."
                 )
+
+
+def differing_machine(before: Described, now: Described) -> str:
+    """A line for whoever resumes a run on something else, or "" where it is the same."""
+    old, new = before.get("machine", {}), now.get("machine", {})
+    changed = [
+        f"{name} {old[name]} then, {new.get(name)} now"
+        for name in old
+        if old[name] != new.get(name)
+    ]
+    if not changed:
+        return ""
+    return f"Resumed with other means ({'; '.join(changed)}): the last digits may differ."

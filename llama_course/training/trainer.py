@@ -29,7 +29,7 @@ from llama_course.training.log import TrainingLog, read_log
 from llama_course.training.loss import next_token_loss
 from llama_course.training.optimizer import make_optimizer
 from llama_course.training.progress import Kind, Progress
-from llama_course.training.run import describe, refuse_differences, write_run
+from llama_course.training.run import describe, differing_machine, refuse_differences, write_run
 from llama_course.training.schedule import learning_rate
 
 
@@ -54,8 +54,10 @@ class Trainer:
 
     `folder` gets `run.json` (what is trained, and how), `log.jsonl` (see `TrainingLog`) and
     `checkpoints/`. A run that was stopped, by Ctrl-C, `kill -9` or a power cut, goes on with
-    `train(resume=True)`: on the same machine with the same number of threads, to the same losses
-    and weights bit for bit. The finished weights are the model's; `checkpoints.save` keeps them.
+    `train(resume=True)`: on the same processor with the same number of threads, to the same losses
+    and weights bit for bit; on a GPU as exactly as its kernels repeat themselves (see
+    `torch.use_deterministic_algorithms`). The finished weights are the model's, and
+    `checkpoints.save` keeps them.
 
     `on_eval(trainer)` is called after every validation: the place for samples and plots. It may
     use random numbers freely, training does not notice. `device` moves the model there first.
@@ -111,10 +113,12 @@ class Trainer:
         Raises `CourseError` if the loss is no longer finite, keeping the last good checkpoint,
         and for a resumed run whose model, config or text is not the same.
         """
-        self._begin(resume)
+        note = self._begin(resume)
         began, first, stopped = time.perf_counter(), self.step, ""
         seconds = 0.0  # of the steps of this call
         progress = Progress(self._progress_kind, self.config.steps, self.step)
+        if note:
+            progress.say(note)
         self.model.train()
         try:
             with held_interrupt() as interrupted:
@@ -187,12 +191,18 @@ class Trainer:
         self.step += 1
         return total.item(), lr, norm
 
-    def _begin(self, resume: bool) -> None:
-        """Start anew, or put everything back as it was after the newest checkpoint."""
+    def _begin(self, resume: bool) -> str:
+        """Start anew, or put everything back as it was after the newest checkpoint.
+
+        What it returns is to be said to the user, unless it is empty.
+        """
+        note = ""
         found = newest_state(self.folder) if resume else None
         if found is not None:
             path, state = found
-            refuse_differences(path, json.loads(state["described"]), self._described)
+            before = json.loads(state["described"])
+            refuse_differences(path, before, self._described)
+            note = differing_machine(before, self._described)
             self.step = restore(state, self.model, self.optimizer)
         elif not resume and (checkpoints(self.folder) or self.log.path.exists()):
             raise CourseError(
@@ -206,8 +216,15 @@ class Trainer:
             )
         else:
             torch.manual_seed(self.config.seed)
-        write_run(self.folder, self._described)
-        self.log.cut_back(self.step)
+        try:
+            write_run(self.folder, self._described)
+            self.log.cut_back(self.step)
+        except OSError as error:
+            raise CourseError(
+                f"Nothing can be written to {self.folder} ({error.strerror or error}); "
+                "name a folder that you may write to."
+            ) from None
+        return note
 
     def _evaluate(self, progress: Progress) -> None:
         config = self.config

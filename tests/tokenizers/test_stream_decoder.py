@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llama_course.tokenizers import SentencePieceTokenizer, StreamDecoder
 
 relaxed = settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

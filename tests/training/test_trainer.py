@@ -302,6 +302,19 @@ def test_a_checkpoint_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Pat
         made.train()
 
 
+def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(CourseError, match="Nothing can be written to"):
+        trainer(tmp_path / "file" / "run").train()
+
+
+def test_other_means_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(tmp_path).train(max_seconds=0.0)
+    torch.set_num_threads(2)
+    trainer(tmp_path, progress="lines").train(resume=True)
+    assert "threads 1 then, 2 now" in capsys.readouterr().out.splitlines()[0]
+
+
 # ---- what is written and shown ----------------------------------------------------------------
 
 
