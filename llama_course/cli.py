@@ -156,14 +156,12 @@ def generate(
     """Go on from a prompt; the text streams as it is made."""
     from llama_course import generation
     from llama_course.checkpoints import load
+    from llama_course.tokenizers import no_tokenizer_reason
 
     fields: dict[str, Any] = {} if max_seq_len is None else {"max_seq_len": max_seq_len}
     model, tokenizer = load(checkpoint, dtype=_dtype(dtype), device=_device(device), **fields)
     if tokenizer is None:
-        raise CourseError(
-            f"{checkpoint} has no tokenizer, so text cannot be read or written: put its "
-            "tokenizer.model beside the weights."
-        )
+        raise CourseError(no_tokenizer_reason(checkpoint))
     pieces = generation.generate(
         model,
         tokenizer,

@@ -31,16 +31,16 @@ class RopeScaling:
     """
 
     type: str
-    factor: float
+    factor: float | int
     original_max_seq_len: int
-    low_freq_factor: float = 1.0
-    high_freq_factor: float = 4.0
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
+    low_freq_factor: float | int = 1.0
+    high_freq_factor: float | int = 4.0
+    beta_fast: float | int = 32.0
+    beta_slow: float | int = 1.0
     truncate: bool = True
-    attention_factor: float | None = None
-    mscale: float | None = None
-    mscale_all_dim: float | None = None
+    attention_factor: float | int | None = None
+    mscale: float | int | None = None
+    mscale_all_dim: float | int | None = None
 
     def __post_init__(self) -> None:
         if self.type not in ROPE_SCALINGS:
@@ -81,15 +81,17 @@ class ModelConfig:
     n_kv_heads: int = 0
     head_dim: int = 0
     hidden_dim: int = 0
-    norm_eps: float = 1e-5
-    rope_theta: float = 10_000.0
+    norm_eps: float | int = 1e-5
+    rope_theta: float | int = 10_000.0
     rope_scaling: RopeScaling | None = None
     max_seq_len: int = 2048
     tie_embeddings: bool = False
     multiple_of: InitVar[int | None] = None
-    ffn_dim_multiplier: InitVar[float | None] = None
+    ffn_dim_multiplier: InitVar[float | int | None] = None
 
-    def __post_init__(self, multiple_of: int | None, ffn_dim_multiplier: float | None) -> None:
+    def __post_init__(
+        self, multiple_of: int | None, ffn_dim_multiplier: float | int | None
+    ) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - frozen
         for field in dataclasses.fields(self):
             put(field.name, _checked(field.name, getattr(self, field.name)))
@@ -294,7 +296,7 @@ class ModelConfig:
         return cls(**merged_fields(fields, given)), assumed
 
 
-def hidden_dim(dim: int, multiple_of: int = 256, multiplier: float | None = None) -> int:
+def hidden_dim(dim: int, multiple_of: int = 256, multiplier: float | int | None = None) -> int:
     """The width of the feed-forward layer: two thirds of `4 * dim`, rounded up to `multiple_of`.
 
     `multiplier` (Meta's `ffn_dim_multiplier`) widens it before the rounding. LLaMA's section 2.2

@@ -220,7 +220,7 @@ def test_no_memory_for_the_size_asked(capsys, tmp_path, hugging, monkeypatch) ->
 
 def test_a_checkpoint_without_a_tokenizer(tmp_path, model, capsys) -> None:
     save(model, tmp_path / "x")
-    assert "no tokenizer" in told(capsys, "generate", tmp_path / "x")
+    assert "tokenizer.model" in told(capsys, "generate", tmp_path / "x")
 
 
 @pytest.mark.parametrize(

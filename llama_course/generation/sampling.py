@@ -11,9 +11,9 @@ from llama_course.errors import CourseError
 
 def sample(
     logits: Float[Tensor, "batch vocab"],
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     top_k: int | None = None,
-    top_p: float | None = None,
+    top_p: float | int | None = None,
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, " batch"]:
     """Draw one token a row from `softmax(logits / temperature)`, with the tail cut off.
@@ -47,7 +47,7 @@ def sample(
     return tokens.gather(-1, drawn).squeeze(-1)
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+def check_sampling(temperature: float | int, top_k: int | None, top_p: float | int | None) -> None:
     """Raise `CourseError` for settings that mean nothing."""
     if not 0 <= temperature < float("inf"):
         raise CourseError(f"temperature must be 0 or above, found {temperature}.")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def rms_norm(
-    x: Float[Tensor, "*batch dim"], weight: Float[Tensor, " dim"], eps: float
+    x: Float[Tensor, "*batch dim"], weight: Float[Tensor, " dim"], eps: float | int
 ) -> Float[Tensor, "*batch dim"]:
     """Divide each vector by its root mean square, then scale each component by `weight`.
 
@@ -28,7 +28,10 @@ class RMSNorm(nn.Module):
     """`rms_norm` with a learned weight, which starts at one."""
 
     def __init__(
-        self, dim: int, eps: float, function: Callable[[Tensor, Tensor, float], Tensor] = rms_norm
+        self,
+        dim: int,
+        eps: float | int,
+        function: Callable[[Tensor, Tensor, float], Tensor] = rms_norm,
     ) -> None:
         super().__init__()
         self.eps = eps

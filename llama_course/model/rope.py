@@ -13,7 +13,7 @@ from llama_course.config import RopeScaling
 
 def rope_frequencies(
     head_dim: int,
-    theta: float,
+    theta: float | int,
     scaling: RopeScaling | None = None,
     *,
     length: int = 0,
@@ -41,7 +41,7 @@ def rope_frequencies(
 def rope_angles(
     positions: Int[Tensor, "*batch seq"],
     head_dim: int,
-    theta: float,
+    theta: float | int,
     scaling: RopeScaling | None = None,
 ) -> tuple[Float[Tensor, "*batch seq half"], Float[Tensor, "*batch seq half"]]:
     """Cosine and sine of every position's angles, in float32: at position p, pair i, of p * f_i.
@@ -74,7 +74,7 @@ def apply_rope(
     return turned.flatten(-2).to(x.dtype)
 
 
-def _dynamic_theta(head_dim: int, theta: float, scaling: RopeScaling, length: int) -> float:
+def _dynamic_theta(head_dim: int, theta: float | int, scaling: RopeScaling, length: int) -> float:
     """Dynamic NTK: a larger base once the call is longer than the trained length."""
     trained = scaling.original_max_seq_len
     length = max(length, trained)
@@ -95,7 +95,7 @@ def _llama3(frequencies: Float[Tensor, " half"], scaling: RopeScaling) -> Float[
 
 
 def _yarn(
-    frequencies: Float[Tensor, " half"], head_dim: int, theta: float, scaling: RopeScaling
+    frequencies: Float[Tensor, " half"], head_dim: int, theta: float | int, scaling: RopeScaling
 ) -> tuple[Float[Tensor, " half"], float]:
     """YaRN (Peng et al. 2023, arXiv 2309.00071, section 3): a ramp over the pairs' indices."""
 

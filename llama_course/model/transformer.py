@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -83,7 +81,7 @@ class Llama(nn.Module):
         lengths: Int[Tensor, " batch"] | list[int] | None = None,
         documents: Int[Tensor, "batch seq"] | None = None,
         positions: Int[Tensor, "*batch seq"] | None = None,
-        logits: Literal["all", "last"] = "all",
+        logits: str = "all",
     ) -> Float[Tensor, "batch out vocab"]:
         """Scores (natural-log, unnormalised) of every next token, in float32.
 

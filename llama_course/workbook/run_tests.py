@@ -111,7 +111,13 @@ def pytest_arguments(quick: bool) -> tuple[str, ...]:
 def notebook_stage(notebooks: Sequence[str]) -> Stage:
     """Run the notebooks again, and compare with their stored outputs where that can be strict."""
     how = "--nbval" if strict() else "--nbval-lax"
-    arguments = ("pytest", "-q", how, "--nbval-current-env", "--nbval-cell-timeout=300")
+    arguments: tuple[str, ...] = (
+        "pytest",
+        "-q",
+        how,
+        "--nbval-current-env",
+        "--nbval-cell-timeout=300",
+    )
     arguments += ("-p", "no:cacheprovider")
     if len(notebooks) > 3:  # fewer take less time than starting the processes does
         # A notebook's cells need one kernel, so a file goes to one process as a whole.

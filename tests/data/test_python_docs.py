@@ -53,6 +53,7 @@ def test_a_python_without_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load_split("python-docs")
 
 
+@pytest.mark.slow
 def test_the_real_one() -> None:
     train, held = load_split("python-docs")
     text = train + held

@@ -308,9 +308,11 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -
         trainer(tmp_path / "file" / "run").train()
 
 
-def test_other_means_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_means_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer(tmp_path).train(max_seconds=0.0)
-    torch.set_num_threads(2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     trainer(tmp_path, progress="lines").train(resume=True)
     assert "threads 1 then, 2 now" in capsys.readouterr().out.splitlines()[0]
 
