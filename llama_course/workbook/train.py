@@ -146,9 +146,14 @@ def train_and_save(
     folder: Path,
     *,
     resume: bool = False,
+    max_seconds: float | None = None,
     on_eval: Callable[[Trainer], object] | None = None,
+    how_to_resume: str = "run the same command again with --resume",
 ) -> TrainResult:
-    """Train; once all steps are done, save the model as `folder/model` and the loss curve."""
+    """Train; once all steps are done, save the model as `folder/model` and the loss curve.
+
+    A run that `max_seconds` ended is saved as well, as it is by then, and can go on later.
+    """
     trainer = Trainer(
         model,
         parts.train,
@@ -156,13 +161,14 @@ def train_and_save(
         config,
         folder,
         on_eval=on_eval,
-        how_to_resume="run the same command again with --resume",
+        how_to_resume=how_to_resume,
     )
-    result = trainer.train(resume=resume)
+    result = trainer.train(resume=resume, max_seconds=max_seconds)
     save_loss_curve(folder)
-    if not result.stopped:
+    if not result.stopped or (result.stopped == "time" and max_seconds is not None):
         model.eval()
         save(model, folder / "model", tokenizer=parts.tokenizer)
+    if not result.stopped:
         facts = {
             "validation_loss_nats_per_token": result.validation_loss,
             "validation_bits_per_byte": parts.bits_per_byte(result.validation_loss or math.nan),
