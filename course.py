@@ -70,7 +70,7 @@ class Trouble(Exception):
     """Something the user can mend, said in one sentence."""
 
 
-# ---- The command line -----------------------------------------------------------------------------
+# ---- The command line ----------------------------------------------------------------------------
 
 
 def main(arguments: list[str]) -> int:
@@ -116,7 +116,7 @@ def hand_over(command: list[str], variables: dict[str, str]) -> NoReturn:
             continue  # the child was told as well, and ends in its own way
 
 
-# ---- The present environment (--here) -------------------------------------------------------------
+# ---- The present environment (--here) ------------------------------------------------------------
 
 
 def check_here() -> None:
@@ -165,7 +165,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
-# ---- The course's own environment -----------------------------------------------------------------
+# ---- The course's own environment ----------------------------------------------------------------
 
 
 class Environment:
@@ -487,7 +487,7 @@ def try_lock(file: IO[str]) -> bool:
     return True
 
 
-# ---- torch: with CUDA or without ------------------------------------------------------------------
+# ---- torch: with CUDA or without -----------------------------------------------------------------
 
 
 def nvidia_gpu() -> bool:
@@ -506,7 +506,7 @@ def cpu_builds(pip: "Pip") -> list[str]:
     return ["--extra-index-url", CPU_BUILDS]
 
 
-# ---- pip ------------------------------------------------------------------------------------------
+# ---- pip -----------------------------------------------------------------------------------------
 
 # Runs inside the environment with the HTTP client that pip brings, so with pip's trust in
 # certificates and the system's proxies. Prints one [status, bytes] for each address.
@@ -514,7 +514,8 @@ ASK = r"""
 import concurrent.futures, json, os, subprocess, sys
 from pip._vendor import requests
 pip = [sys.executable, "-m", "pip", "config", "get", "global.cert"]
-cert = os.environ.get("PIP_CERT") or subprocess.run(pip, capture_output=True, text=True).stdout.strip()
+told = subprocess.run(pip, capture_output=True, text=True).stdout.strip()
+cert = os.environ.get("PIP_CERT") or told
 def ask(url):
     try:
         answer = requests.head(url, timeout=5, allow_redirects=True, verify=cert or True,
@@ -729,7 +730,7 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-# ---- Talking --------------------------------------------------------------------------------------
+# ---- Talking -------------------------------------------------------------------------------------
 
 
 class Progress:

@@ -45,7 +45,8 @@ class RopeScaling:
     def __post_init__(self) -> None:
         if self.type not in ROPE_SCALINGS:
             raise CourseError(
-                f"The RoPE scaling type {self.type!r} is not known; {nearest(self.type, ROPE_SCALINGS)}"
+                f"The RoPE scaling type {self.type!r} is not known; "
+                f"{nearest(self.type, ROPE_SCALINGS)}"
             )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

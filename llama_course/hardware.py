@@ -109,5 +109,5 @@ def free_memory(device: torch.device | str) -> int | None:
 
 
 def best_device() -> str:
-    """The device to compute on when the user names none: a CUDA or Apple GPU, else the processor."""
+    """The device to compute on where none is named: a CUDA or Apple GPU, else the processor."""
     return devices()[0][0].split(":")[0]

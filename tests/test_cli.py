@@ -112,7 +112,10 @@ def test_doctor_names_the_machine_and_what_fits(capsys) -> None:
 
 
 def test_help_answers_without_torch() -> None:
-    code = "import sys; from llama_course.cli import run; run(['--help']); print('torch' in sys.modules)"
+    code = (
+        "import sys; from llama_course.cli import run; run(['--help']); "
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
     assert done.stdout.rstrip().endswith("False"), done.stderr
     for command in ("lab", "demo", "doctor", "train", "generate", "convert", "inspect", "test"):

@@ -1,4 +1,4 @@
-"""Meta's format: `params.json` and `consolidated.00.pth` ..., one file for each GPU it was made for.
+"""Meta's format: `params.json` and `consolidated.00.pth` ..., one file for each GPU.
 
 A shard holds an equal slice of every matrix; which way it is sliced is in `SHARD_DIM`.
 """
@@ -232,7 +232,8 @@ def _shard_paths(files: Files) -> list[Path]:
     numbers = sorted(int(m[1]) for name in files if (m := _NUMBERED.fullmatch(name)))
     if missing := set(range(numbers[-1] + 1)) - set(numbers):
         raise CourseError(
-            f"{files.folder} has {len(numbers)} shards up to consolidated.{numbers[-1]:02}.pth, and "
+            f"{files.folder} has {len(numbers)} shards up to "
+            f"consolidated.{numbers[-1]:02}.pth, and "
             f"{some([f'consolidated.{i:02}.pth' for i in sorted(missing)])} is missing; "
             "fetch all of them."
         )

@@ -135,8 +135,9 @@ def _refused(path: Path, message: str) -> str:
     if wanted is None:
         return _damaged(path)
     return (
-        f"{path} asks to run {wanted[1]}, which a file of weights has no need of, so it was refused and nothing of "
-        "it was run; get the checkpoint as safetensors, or from someone you trust."
+        f"{path} asks to run {wanted[1]}, which a file of weights has no need of, so it was "
+        "refused and nothing of it was run; get the checkpoint as safetensors, or from someone "
+        "you trust."
     )
 
 

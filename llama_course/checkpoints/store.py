@@ -252,7 +252,8 @@ def _expressible(
         )
         advice = "save in another format"
         if set(lost) <= set(MAY_DROP):
-            advice += f", or give it up with drop={tuple(lost)!r}"
+            options = " ".join(f"--drop {name}" for name in lost)
+            advice += f", or give it up with drop={tuple(lost)!r} (convert: {options})"
         raise CourseError(f"The format {format!r} cannot express {told}; {advice}.")
     return dataclasses.replace(config, **{name: getattr(read, name) for name in drop})
 
@@ -270,7 +271,7 @@ def _check_dtypes(tensors: dict[str, Tensor], format: str, dtype: torch.dtype | 
 
 
 def _target(path: Path, format: str, tokenizer: Tokenizer | None) -> tuple[Path, str]:
-    """The folder to write in and, for llama2.c, the file's name; refused where something is lost."""
+    """The folder to write in and, for llama2.c, the file's name; refused where a thing is lost."""
     as_file = format == "llama2c" and path.suffix == ".bin" and not path.is_dir()
     folder = path.parent if as_file else path
     if folder.exists() and not folder.is_dir():

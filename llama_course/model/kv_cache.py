@@ -20,7 +20,8 @@ class KVCache:
     then `append` once a layer, then `advance`: a forward that fails half-way changes no length.
 
     Empty slots are zeros, not chance: a masked value still meets a weight of 0, and 0 * inf is no
-    number. No gradient flows through a cache. Memory in bytes: `2 * n_layers * batch * n_kv_heads * max_seq_len * head_dim * itemsize`.
+    number. No gradient flows through a cache. Memory in bytes:
+    `2 * n_layers * batch_size * n_kv_heads * max_seq_len * head_dim * itemsize`.
     """
 
     def __init__(

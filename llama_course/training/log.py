@@ -25,7 +25,7 @@ class TrainingLog:
         self.seconds = 0.0  # at the last line
 
     def cut_back(self, step: int) -> None:
-        """Keep the lines up to `step`, each once; what an interrupted run did later is done again."""
+        """Keep the lines up to `step`, each once; what was done after it is done again."""
         kept = [record for record in read_log(self.path) if record["step"] <= step]
         write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         self.seconds = kept[-1]["seconds"] if kept else 0.0

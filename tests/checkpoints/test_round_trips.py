@@ -1,4 +1,4 @@
-"""Weights bit for bit and configs field by field through every format, or a refusal that names why."""
+"""Weights bit for bit and configs field by field through every format, or a refusal."""
 
 from __future__ import annotations
 

@@ -41,10 +41,12 @@ for name in names:
     print("Collecting " + name, flush=True)
 if "--dry-run" in sys.argv:
     url = (root / "archive.whl").as_uri()
+    local = {{"llama_course": {{"dir_info": {{}}}}}}
     report = [{{"metadata": {{"name": n, "version": "1.0"}},
-               "download_info": {{"url": url, **({{"dir_info": {{}}}} if n == "llama_course" else {{}})}}}}
+               "download_info": {{"url": url, **local.get(n, {{}})}}}}
               for n in names]
-    pathlib.Path(sys.argv[sys.argv.index("--report") + 1]).write_text(json.dumps({{"install": report}}))
+    path = pathlib.Path(sys.argv[sys.argv.index("--report") + 1])
+    path.write_text(json.dumps({{"install": report}}))
 else:
     for name in names:
         time.sleep(0.05)
