@@ -1,0 +1,1 @@
+"""What authors use: lessons/ is read, and notebooks/, exercises/ and solutions/ are made of it."""
