@@ -74,6 +74,8 @@ class Llama(nn.Module):
         the stream's variance does not grow with depth (GPT-2's report, section 2.3).
         """
         for name, weight in self.named_parameters():
+            if weight.is_meta:
+                continue  # no numbers to draw; torch would take seconds to find that out
             if weight.ndim < 2:
                 nn.init.ones_(weight)
                 continue
