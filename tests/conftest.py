@@ -24,12 +24,9 @@ os.environ["LLAMA_COURSE_HOME"] = str(HOME)
 # at import, so the package must not be there yet.
 early = [name for name in sys.modules if name.split(".")[0] == "llama_course"]
 assert not early, f"{early} were imported before the hook that checks shapes"
-from beartype import BeartypeConf, beartype  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-# As for mypy, an int will do where a float is asked for.
-checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
-install_import_hook("llama_course", f"{__name__}.checked")
+install_import_hook("llama_course", "shape_checker.checked")  # tests/shape_checker.py
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -50,6 +52,12 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.components = components or Components()
+        if config.rope_scaling and self.components.rope_angles is not rope.rope_angles:
+            warnings.warn(
+                f"This model's RoPE scaling ({config.rope_scaling.type}) is more than a function "
+                "rope_angles(positions, head_dim, theta) can say: the library's own is used.",
+                stacklevel=2,
+            )
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
         self.layers = nn.ModuleList(
             TransformerBlock(config, self.components) for _ in range(config.n_layers)
@@ -66,6 +74,8 @@ class Llama(nn.Module):
         the stream's variance does not grow with depth (GPT-2's report, section 2.3).
         """
         for name, weight in self.named_parameters():
+            if weight.is_meta:
+                continue  # no numbers to draw; torch would take seconds to find that out
             if weight.ndim < 2:
                 nn.init.ones_(weight)
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -29,6 +30,7 @@ class Fit:
     devices: tuple[str, ...]
 
 
+@functools.cache
 def n_parameters(config: ModelConfig) -> int:
     """Count the parameters of a model built without memory."""
     with torch.device("meta"):

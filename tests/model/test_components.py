@@ -158,7 +158,8 @@ def test_scaled_models_use_the_librarys_angles() -> None:
     config = small(rope_scaling=RopeScaling("llama3", 8.0, 256))
     model = random_model(config)
     calls = []
-    mine = with_components(model, Components(rope_angles=lambda *a: calls.append(a)))
+    with pytest.warns(UserWarning, match=r"RoPE scaling \(llama3\).*the library's own is used"):
+        mine = with_components(model, Components(rope_angles=lambda *a: calls.append(a)))
     ids = tokens(config, 9)
     assert torch.equal(model(ids), mine(ids))
     assert not calls

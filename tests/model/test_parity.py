@@ -50,9 +50,11 @@ def tokens(config: ModelConfig, seq: int, batch: int = 2, seed: int = 1) -> torc
 
 
 @torch.no_grad()
-def difference(model: Llama, theirs, ids: torch.Tensor) -> float:
+def difference(model: Llama, theirs, ids: torch.Tensor, start: int = 0) -> float:
     """The largest difference of the logits, as a share of their largest size."""
-    a, b = model(ids), theirs(ids).logits.float()
+    positions = torch.arange(start, start + ids.shape[1])
+    a = model(ids, positions=positions if start else None)
+    b = theirs(ids, position_ids=positions[None]).logits.float()
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
@@ -66,7 +68,11 @@ def test_logits_equal_transformers(heads, kv_heads, dim, theta, tied) -> None:
         dim=dim, n_heads=heads, n_kv_heads=kv_heads, rope_theta=theta, tie_embeddings=tied
     )
     model = random_model(config)
-    assert difference(model, transformers_twin(model), tokens(config, 37)) <= TOLERANCE
+    theirs, ids = transformers_twin(model), tokens(config, 37)
+    assert difference(model, theirs, ids) <= TOLERANCE
+    assert difference(model, theirs, ids, start=1500) <= TOLERANCE
+    long = tokens(config, 1100, 1)
+    assert difference(model, theirs, long) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", SCALINGS)
