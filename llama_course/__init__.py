@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from llama_course.errors import CourseError
     from llama_course.generation import generate
     from llama_course.model import Components, KVCache, Llama
+    from llama_course.workbook.check import check
+    from llama_course.workbook.hint import hint
+    from llama_course.workbook.progress import progress
+    from llama_course.workbook.quiz import quiz
 
 __version__ = "0.1.0"
 
@@ -25,6 +29,10 @@ _HOMES = {
     "load": "checkpoints",
     "save": "checkpoints",
     "generate": "generation",
+    "check": "workbook.check",
+    "hint": "workbook.hint",
+    "progress": "workbook.progress",
+    "quiz": "workbook.quiz",
 }
 
 __all__ = [
@@ -33,8 +41,12 @@ __all__ = [
     "KVCache",
     "Llama",
     "ModelConfig",
+    "check",
     "generate",
+    "hint",
     "load",
+    "progress",
+    "quiz",
     "save",
 ]
 

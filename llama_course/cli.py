@@ -221,6 +221,74 @@ def inspect(
     print(describe(checkpoint))
 
 
+Lessons = Annotated[
+    list[str] | None, typer.Argument(help="Numbers or names, such as 05; all if left out.")
+]
+
+
+@app.command()
+def progress() -> None:
+    """Say which exercises you have passed, and what is next."""
+    from llama_course.workbook.progress import progress as passed
+
+    print(passed())
+
+
+@app.command()
+def update() -> None:
+    """Bring a new release into your own folder, cell by cell; your answers stay."""
+    from llama_course.workbook.home import home
+    from llama_course.workbook.update import report
+    from llama_course.workbook.update import update as bring
+
+    raise typer.Exit(report(bring(), home()))
+
+
+@app.command()
+def reset(lesson: Annotated[str, typer.Argument(help="The lesson, such as 04.")]) -> None:
+    """Get a fresh copy of a lesson and its exercise; what you have is kept beside it."""
+    from llama_course.workbook.home import home
+    from llama_course.workbook.update import report
+    from llama_course.workbook.update import reset as fresh
+
+    raise typer.Exit(report(fresh(lesson), home()))
+
+
+@app.command()
+def build(
+    lessons: Lessons = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what differs; execute nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Execute again what is unchanged.")
+    ] = False,
+) -> None:
+    """For authors: make notebooks, exercises and solutions from lessons/."""
+    from llama_course.workbook.build import report
+
+    raise typer.Exit(report(lessons, check=check, force=force))
+
+
+@app.command()
+def lint(lessons: Lessons = None) -> None:
+    """For authors: say what each lesson lacks."""
+    from llama_course.workbook.lint import report
+
+    raise typer.Exit(report(lessons))
+
+
+@app.command()
+def slides(
+    lesson: Annotated[str, typer.Argument(help="The lesson, such as 05.")],
+    target: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
+) -> None:
+    """For instructors: a deck of slides from a lesson."""
+    from llama_course.workbook.slides import slides as deck
+
+    print(f"Wrote {deck(lesson, target)}")
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(
     context: typer.Context,

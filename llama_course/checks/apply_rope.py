@@ -39,20 +39,21 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     raise NotImplementedError
 '''
 
-SOLUTION = '''
+SOLUTION = """
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     wide = x.float()
     a, b = wide[..., 0::2], wide[..., 1::2]  # (batch, seq, heads, head_dim // 2) each
     cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)  # one angle for all heads
     turned = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
     return turned.flatten(-2).to(x.dtype)
-'''
+"""
 
-PAIRS = (
-    "The pairs are neighbours: (x[..., 0], x[..., 1]), then (x[..., 2], x[..., 3]), and so on."
-)
+PAIRS = "The pairs are neighbours: (x[..., 0], x[..., 1]), then (x[..., 2], x[..., 3]), and so on."
 TURN = "A pair (a, b) becomes (a * cos - b * sin, a * sin + b * cos), in the place where it was."
-WHICH = "Pair i of the token at index s takes cos[..., s, i] and sin[..., s, i], the same for all heads."
+WHICH = (
+    "Pair i of the token at index s takes cos[..., s, i] and sin[..., s, i], the same for all "
+    "heads."
+)
 WIDE = "The turn is computed in float32 and its result is cast back to the dtype of x."
 SHAPE = "The result has the shape and the dtype of x."
 INPUTS = "x, cos and sin are not changed, and gradients flow to x."
@@ -214,7 +215,7 @@ CASES = (
         "low precision",
         WIDE,
         "cosines or products in bfloat16",
-        calls("apply_rope", clear(BF16, *steps(5, 32), 1, 5, 2, 32), *steps(5, 32)),
+        calls("apply_rope", clear(BF16, *steps(5, 32, 3), 1, 5, 2, 32), *steps(5, 32, 3)),
         dtype=BF16,
         tolerance=EXACT,
     ),
@@ -223,7 +224,7 @@ CASES = (
         "low precision",
         WIDE,
         "cosines or products in float16",
-        calls("apply_rope", clear(FP16, *steps(4, 16), 1, 4, 1, 16), *steps(4, 16)),
+        calls("apply_rope", clear(FP16, *steps(4, 16, 3), 1, 4, 1, 16), *steps(4, 16, 3)),
         dtype=FP16,
         tolerance=EXACT,
     ),
@@ -326,7 +327,7 @@ MISTAKES = (
     Mistake(
         "halves turned, neighbours written",
         "The head is cut into halves, and the turned numbers are then laid side by side.",
-        (edit(SPLIT, HALVES),),
+        (edit(SPLIT, HALVES, STACK, f"torch.stack([{PAIR[1:-1]}], dim=-1)"),),
         "Which number is the partner of x[..., 0]?",
     ),
     Mistake(
@@ -379,8 +380,8 @@ MISTAKES = (
         "turned twice",
         "The pairs are turned, and then once more: every angle is doubled.",
         (
-            edit(RESULT, "torch.stack((turned[..., 0] * cos - turned[..., 1] * sin, turned[..., 0] "
-                 "* sin + turned[..., 1] * cos), dim=-1).flatten(-2).to(x.dtype)"),
+            edit(STACK, "torch.stack(((a * cos - b * sin) * cos - (a * sin + b * cos) * sin, "
+                 "(a * cos - b * sin) * sin + (a * sin + b * cos) * cos), dim=-1)"),
         ),
         "What should become of (1, 0) after a quarter turn?",
     ),
@@ -397,7 +398,10 @@ MISTAKES = (
     Mistake(
         "only the first head turned",
         "The first head is turned and the others are left as they are; all heads are turned alike.",
-        (edit(RESULT, "torch.cat((turned.flatten(-2).to(x.dtype)[:, :, :1], x[:, :, 1:]), dim=2)"),),
+        (
+            edit(RESULT, "torch.cat((turned.flatten(-2).to(x.dtype)[:, :, :1], x[:, :, 1:]), "
+                 "dim=2)"),
+        ),
         "Which axis of x are the heads?",
     ),
     Mistake(

@@ -54,8 +54,8 @@ CASES = (
     Case("No item of one row is found in the hands of another", "property", ALONE, "rows mixed",
          calls("deal", torch.arange(3)[:, None].expand(3, 6).contiguous(), 3), dtype=None,
          tolerance=EXACT),
-    Case("The reference's numbers for five rows of 24 and 4 hands", "float32", HAND, "anything else",
-         calls("deal", normal(5, 24, seed=5), 4), tolerance=EXACT),
+    Case("The reference's numbers for five rows of 24 and 4 hands", "float32", HAND,
+         "anything else", calls("deal", normal(5, 24, seed=5), 4), tolerance=EXACT),
     Case("One hand gets everything in order", "edge", HAND, "an axis that is squeezed away",
          calls("deal", normal(2, 6, seed=6), 1), tolerance=EXACT),
     Case("As many hands as items: one item each", "edge", HAND, "an axis that is squeezed away",
@@ -95,7 +95,8 @@ MISTAKES = (
         "Other axes than the last two are exchanged, so that the batch does not come first.",
         (edit(TURN, "rounds.permute(2, 0, 1)"), edit(TURN, "rounds.permute(2, 1, 0)"),
          edit(TURN, "rounds.transpose(0, 1)"), edit(TURN, "rounds.permute(1, 2, 0)")),
-        "Count the axes from 0: batch, rounds, hands. torch.stack adds its axis at dim=0 unless told.",
+        "Count the axes from 0: batch, rounds, hands. torch.stack puts its new axis first unless "
+        "told.",
     ),
     Mistake(
         "rows mixed",
@@ -140,8 +141,9 @@ EXERCISE = Exercise(
     cases=CASES,
     mistakes=MISTAKES,
     hints=Hints(
-        nudge="Write six numbers in a row and deal them to two hands on paper. One round of dealing "
-        "takes n items that stand side by side. Which axis counts rounds, and which counts hands?",
+        nudge="Write six numbers in a row and deal them to two hands on paper. One round of "
+        "dealing takes n items that stand side by side. Which axis counts rounds, and which counts "
+        "hands?",
         outline="Reshape each row to (length // n, n): a line for each round, a column for each "
         "hand. Then exchange these two axes, so that hands come first.",
     ),

@@ -129,8 +129,8 @@ def _constants(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(value, bool):
         yield ast.Constant(not value)
     elif isinstance(value, int):
-        number = -value if negative else value
-        yield from (_number(n) for n in (number - 1, number + 1, -number) if n != number)
+        whole = -value if negative else value
+        yield from (_number(n) for n in (whole - 1, whole + 1, -whole) if n != whole)
     elif isinstance(value, float):
         number = -value if negative else value
         others = (number * 2, number / 2, -number) if number else (1.0,)

@@ -36,11 +36,11 @@ def permute_qk(weight: Tensor, n_heads: int) -> Tensor:
     raise NotImplementedError
 '''
 
-SOLUTION = '''
+SOLUTION = """
 def permute_qk(weight: Tensor, n_heads: int) -> Tensor:
     heads = weight.unflatten(0, (n_heads, -1, 2))  # (n_heads, pairs, 2, dim)
     return heads.transpose(1, 2).reshape(weight.shape)
-'''
+"""
 
 ROWS = (
     "In each head, row 2 * i + p goes to row p * (head_dim // 2) + i: i counts the pairs and p, 0 "
@@ -49,9 +49,7 @@ ROWS = (
 EVEN = "So the even rows come first, then the odd ones."
 KEEP = "The heads keep their order, each row stays whole, and no number is changed."
 SHAPE = "The result has the shape and the dtype of weight."
-COUNT = (
-    "n_heads: the number of heads whose rows these are (for wk: the number of key heads)."
-)
+COUNT = "n_heads: the number of heads whose rows these are (for wk: the number of key heads)."
 
 
 def numbered(rows: int, columns: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -229,8 +227,8 @@ MISTAKES = (
         "permuted twice",
         "The reordering is done and then once more; it does not undo itself.",
         (
-            edit(RESULT, "heads.transpose(1, 2).reshape(weight.shape).unflatten(0, (n_heads, -1, "
-                 "2)).transpose(1, 2).reshape(weight.shape)"),
+            edit(HEADS, f"{HEADS}.transpose(1, 2)", RESULT, "heads.reshape(weight.shape).unflatten("
+                 "0, (n_heads, -1, 2)).transpose(1, 2).reshape(weight.shape)"),
         ),
         "How often does your function run over one matrix?",
     ),

@@ -50,12 +50,12 @@ def shifted(answer: Any) -> Iterator[tuple[str, Any]]:
 
 def many(answer: Any) -> Iterator[tuple[str, Any]]:
     for seed in range(3):
-        yield f"token {seed + 1}", answer.pick_token(normal(512, seed=seed))
+        yield f"token {seed + 1}", answer.pick_token(normal(64, seed=seed))
 
 
 def tied(answer: Any) -> Iterator[tuple[str, Any]]:
     yield "the token for 1, 4, 4, 0", answer.pick_token(torch.tensor([1.0, 4.0, 4.0, 0.0]))
-    yield "the token where all are equal", answer.pick_token(torch.zeros(300))
+    yield "the token where all are equal", answer.pick_token(torch.zeros(60))
 
 
 def infinite(answer: Any) -> Iterator[tuple[str, Any]]:
@@ -84,15 +84,16 @@ CASES = (
     case("By hand: of 1, 5 and 2 the second is the largest, and its place is 1", "example", PLACE,
          "the score itself, a tensor, a count from one", picked(1.0, 5.0, 2.0),
          expect={"the result of pick_token": 1}),
-    case("By hand: the first place is 0", "example", PLACE, "a count from one, a first one left out",
-         picked(9.0, 1.0, 2.0), expect={"the result of pick_token": 0}),
+    case("By hand: the first place is 0", "example", PLACE,
+         "a count from one, a first one left out", picked(9.0, 1.0, 2.0),
+         expect={"the result of pick_token": 0}),
     case("By hand: the last of four places is 3", "example", PLACE, "a last one left out",
          picked(0.5, 0.25, 2.0, 2.5), expect={"the result of pick_token": 3}),
     case("Adding the same number to every score changes nothing", "property", LARGEST,
          "absolute values, a comparison with zero", shifted),
     case("Scores that differ by a thousandth", "property", LARGEST, "scores that are rounded",
          picked(2.1, 2.25, 2.251, 2.2), expect={"the result of pick_token": 2}),
-    case("The reference's tokens for 512 scores", "float32", LARGEST, "anything else", many),
+    case("The reference's tokens for 64 scores", "float32", LARGEST, "anything else", many),
     case("All scores are negative", "edge", NEGATIVE, "a comparison with a fixed number", negative),
     case("Two scores are the largest: the first counts", "edge", FIRST, "the last of them", tied),
     case("Minus infinity is never picked where there is another", "edge", NEGATIVE,
@@ -111,13 +112,15 @@ MISTAKES = (
     Mistake(
         "the score for its place",
         "The largest score itself is returned; asked for is its place, which is the token's id.",
-        (edit(PICK, "scores.max()"), edit(PICK, "scores.max().item()"), edit(PICK, "int(scores.max())")),
+        (edit(PICK, "scores.max()"), edit(PICK, "scores.max().item()"),
+         edit(PICK, "int(scores.max())")),
         "max gives the largest score. Which function gives the place where it stands?",
     ),
     Mistake(
         "a tensor for a number",
         "The place is right, but it comes as a tensor with one number in it, not as an int.",
-        (edit(PICK, "torch.argmax(scores)"), edit(PICK, "torch.argmax(scores, dim=-1, keepdim=True)")),
+        (edit(PICK, "torch.argmax(scores)"),
+         edit(PICK, "torch.argmax(scores, dim=-1, keepdim=True)")),
         "int(...) or .item() takes the number out of a tensor that has one.",
     ),
     Mistake(

@@ -445,14 +445,14 @@ EXERCISE = Exercise(
     cases=CASES,
     mistakes=MISTAKES,
     hints=Hints(
-        nudge="Four steps, in this order: square, mean, root, divide. Which axis is the mean over, "
-        "and where does epsilon go in?",
-        outline="Widen x to float32. Take the mean of its squares along the last axis and keep that "
-        "axis (keepdim=True). Add eps, take the root, divide the widened x by it. Cast the quotient "
-        "to x.dtype, then multiply by weight.",
+        nudge="Four steps, in this order: square, mean, root, divide. Which axis is the mean "
+        "over, and where does epsilon go in?",
+        outline="Widen x to float32. Take the mean of its squares along the last axis and keep "
+        "that axis (keepdim=True). Add eps, take the root, divide the widened x by it. Cast the "
+        "quotient to x.dtype, then multiply by weight.",
     ),
     difficulty="easy",
-    importance="It stands before every attention and every feed-forward layer, and before the head.",
+    importance="It stands before every attention, every feed-forward layer and the head.",
     minutes=20,
     setup="import torch\nfrom torch import Tensor",
     forbidden=("*rms_norm*", "*layer_norm*"),

@@ -270,8 +270,8 @@ EXERCISE = Exercise(
     hints=Hints(
         nudge="Two things are worth remembering between calls. Which two?",
         outline="In __init__ set self.total to zeros(dim) and self.count to 0. In update make x "
-        "two-dimensional and float32, add its sum over the vectors to self.total and their number to "
-        "self.count. value() returns the quotient, with care for a count of zero.",
+        "two-dimensional and float32, add its sum over the vectors to self.total and their "
+        "number to self.count. value() returns the quotient, with care for a count of zero.",
     ),
     difficulty="easy",
     importance="The KV cache of lesson 07 and the optimizer of lesson 12 are classes with state.",

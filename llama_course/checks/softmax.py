@@ -33,7 +33,7 @@ def softmax(x: Tensor) -> Tensor:
     """Exponentials over their sum, along the last axis: numbers above zero that sum to one.
 
     x: (..., n), float32 or bfloat16. The result has the shape and the dtype of x.
-    It is right for all finite numbers, however large or small, and minus infinity gives 0.
+    It is right for all finite numbers, large or small, and minus infinity gives 0.
     It is computed in float32 and cast back at the end.
     x is not changed, and gradients flow to it.
     """
@@ -58,9 +58,7 @@ LSE_SHAPE = "The result is (...), with the dtype of x."
 LSE_RANGE = "It is right for all finite numbers, however large or small: nothing overflows."
 SOFT = "Exponentials over their sum, along the last axis: numbers above zero that sum to one."
 SOFT_SHAPE = "The result has the shape and the dtype of x."
-SOFT_RANGE = (
-    "It is right for all finite numbers, however large or small, and minus infinity gives 0."
-)
+SOFT_RANGE = "It is right for all finite numbers, large or small, and minus infinity gives 0."
 WIDE = "It is computed in float32 and cast back at the end."
 INPUTS = "x is not changed, and gradients flow to it."
 
@@ -100,12 +98,13 @@ CASES = (
          calls("log_sum_exp", clear("log_sum_exp", 12, 24)), dtype=BF16, tolerance=EXACT,
          part="log_sum_exp"),
     Case("Numbers near 1000, and near -1000", "edge", LSE_RANGE, "overflow without the maximum",
-         calls("log_sum_exp", torch.tensor([[1000.0, 999.0], [-1000.0, -999.0], [1000.0, -1000.0]])),
+         calls("log_sum_exp",
+               torch.tensor([[1000.0, 999.0], [-1000.0, -999.0], [1000.0, -1000.0]])),
          part="log_sum_exp"),
     Case("One number, and numbers with gaps between them in memory", "edge", LSE,
          "an axis squeezed away too many",
-         shapes("log_sum_exp", (torch.tensor([2.0]),), (torch.ones(1, 1, 1),), (torch.ones(3, 1, 4),),
-                (spread_out(normal(2, 3, seed=4)).T,)), part="log_sum_exp"),
+         shapes("log_sum_exp", (torch.tensor([2.0]),), (torch.ones(1, 1, 1),),
+                (torch.ones(3, 1, 4),), (spread_out(normal(2, 3, seed=4)).T,)), part="log_sum_exp"),
     Case("x is afterwards what it was", "inputs", INPUTS, "work in place",
          calls("log_sum_exp", normal(3, 4, seed=5)), part="log_sum_exp"),
     Case("Gradients flow to x", "gradient", INPUTS, "detach(), item()",

@@ -35,7 +35,9 @@ def way_through(
     `lit` are the places in `stations` of today's parts: they have a thick frame and bold letters.
     A note may have several lines.
     """
-    with figure(7.2, 2.1) as (made, axes):
+    lines = 1 + max(note.count("\n") for _, note in stations)
+    bottom = 0.42 - 0.12 * lines
+    with figure(7.2, 2.1 * (1 - bottom)) as (made, axes):
         for place, (name, note) in enumerate(stations):
             bright = place in lit
             box = FancyBboxPatch(
@@ -55,7 +57,7 @@ def way_through(
             axes.text(*(middle, 0.45, note), ha="center", va="top", size=SMALLEST_TEXT)
             if place:
                 _arrow(axes, (place - 0.12, 0.74), (place + 0.04, 0.74))
-        axes.set(xlim=(0, len(stations)), ylim=(0, 1))
+        axes.set(xlim=(0, len(stations)), ylim=(bottom, 1))
         axes.set_axis_off()
         if title:
             axes.set_title(title, loc="left")

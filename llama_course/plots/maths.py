@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,10 +18,12 @@ LINES = ("-", "--", ":", "-.")
 def rotation(before: Sequence[float], after: Sequence[float]) -> Figure:
     """A vector in the plane, and the same vector rotated about the origin."""
     with figure(4.8, 3.4) as (made, axes):
-        size = float(np.hypot(*before))
+        size = math.hypot(*before)
         full = np.linspace(0, 2 * np.pi, 200)
-        axes.plot(size * np.cos(full), size * np.sin(full), color=GREY, linewidth=0.8, linestyle=":")
-        ends = ((before, BLUE, "-", "v"), (after, VERMILION, "--", "v rotated"))
+        axes.plot(
+            size * np.cos(full), size * np.sin(full), color=GREY, linewidth=0.8, linestyle=":"
+        )
+        ends = ((before, BLUE, "-", "before"), (after, VERMILION, "--", "after"))
         for (x, y), colour, dashes, name in ends:
             axes.annotate(
                 "",
@@ -47,7 +50,9 @@ def rotation(before: Sequence[float], after: Sequence[float]) -> Figure:
                 va="bottom" if y >= 0 else "top",
             )
         begin, end = (float(np.degrees(np.arctan2(v[1], v[0]))) for v in (before, after))
-        arc = Arc((0, 0), size * 0.7, size * 0.7, theta1=begin, theta2=end, color=GREY, linewidth=1.2)
+        arc = Arc(
+            (0, 0), size * 0.7, size * 0.7, theta1=begin, theta2=end, color=GREY, linewidth=1.2
+        )
         axes.add_patch(arc)
         middle = np.radians(begin + ((end - begin) % 360) / 2)
         axes.text(
@@ -59,7 +64,9 @@ def rotation(before: Sequence[float], after: Sequence[float]) -> Figure:
         axes.axhline(0, color=GREY, linewidth=0.8)
         axes.axvline(0, color=GREY, linewidth=0.8)
         reach = size * 1.3
-        axes.set(xlim=(-reach * 1.15, reach * 1.5), ylim=(-size * 0.35, reach * 1.12), aspect="equal")
+        axes.set(
+            xlim=(-reach * 1.15, reach * 1.5), ylim=(-size * 0.35, reach * 1.12), aspect="equal"
+        )
         axes.set_xlabel("first component")
         axes.set_ylabel("second component")
     return made
@@ -92,7 +99,7 @@ def softmax_bars(scores: Sequence[float], rows: Mapping[str, Sequence[float]]) -
 
 
 def gradient_check(steps: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Figure:
-    """How far a numerical derivative is from the exact one, against its step, both axes log 10."""
+    """How far a numerical derivative is from the claimed one, against its step, both axes log 10."""
     with figure(6.4, 3.8) as (made, axes):
         floor = min(v for values in errors.values() for v in values if v > 0)
         for number, (name, values) in enumerate(errors.items()):
@@ -121,8 +128,8 @@ def gradient_check(steps: Sequence[float], errors: Mapping[str, Sequence[float]]
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("step h")
-        axes.set_ylabel("error, relative to the exact derivative")
-        axes.set_title("A right gradient, checked numerically", loc="left")
+        axes.set_ylabel("difference, relative to the claimed derivative")
+        axes.set_title("Claimed derivatives, checked numerically", loc="left")
         axes.legend(loc="lower left")
     return made
 
@@ -142,9 +149,7 @@ def sampled_means(
             alpha=0.35,
             label="expectation ± 2 standard errors",
         )
-        axes.axhline(
-            expectation, color=BLUE, linewidth=1.8, label=f"expectation {expectation:.3g}"
-        )
+        axes.axhline(expectation, color=BLUE, linewidth=1.8, label=f"expectation {expectation:.3g}")
         for number, values in enumerate(runs):
             axes.plot(
                 n,

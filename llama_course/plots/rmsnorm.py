@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,7 +37,12 @@ def where_norms(n_layers: int) -> Figure:
             _box(axes, x, 1.5, "norm", lit=True)
             _box(axes, x + 1.9, 1.5, layer)
             axes.text(x + 3.05, 0, "+", ha="center", va="center", size=12, bbox=_circle())
-        frame = {"linestyle": "--", "edgecolor": GREY, "facecolor": "none", "linewidth": 1.0}
+        frame: dict[str, Any] = {
+            "linestyle": "--",
+            "edgecolor": GREY,
+            "facecolor": "none",
+            "linewidth": 1.0,
+        }
         axes.add_patch(FancyBboxPatch((2.6, -0.75), 9.5, 3.2, boxstyle="round,pad=0.05", **frame))
         axes.text(7.35, 2.75, f"one block; there are {n_layers}", ha="center", color=GREY, size=10)
         _box(axes, 13.0, 0, "norm", lit=True)
@@ -64,7 +70,7 @@ def _box(axes: Axes, x: float, y: float, text: str, lit: bool = False) -> None:
     axes.text(x, y, text, ha="center", va="center", bbox=look, weight=weight, color=colour)
 
 
-def _circle() -> dict[str, object]:
+def _circle() -> dict[str, Any]:
     return {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": GREY}
 
 

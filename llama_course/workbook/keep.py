@@ -76,10 +76,10 @@ class _Gathering:
         own = getattr(value, "__name__", None)
         if found is None and own in (None, name):
             raise CannotKeep(f"the source of `{name}` is in no cell that was run.")
-        if found is None or _is_alias(found, name):
+        other = str(own) if found is None else _alias_of(found, name)
+        if found is None or other is not None:
             # `rms_norm = my_norm`: the function was written under another name.
-            other = found.node.value.id if found is not None else own  # type: ignore[attr-defined]
-            self._read(other, value)
+            self._read(str(other), value)
             self.definitions.append(f"{name} = {other}")
             return
         # Names that only annotations read are never looked up where they stay text.
@@ -165,16 +165,13 @@ def _gives(line: str, name: str, value: Any) -> bool:
     return namespace.get(name) is value
 
 
-def _is_alias(found: Statement, name: str) -> bool:
+def _alias_of(found: Statement, name: str) -> str | None:
+    """The other name, where a statement is `name = other`."""
     node = found.node
-    return (
-        isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and binds_only(node, name)
-    )
-
-
-def binds_only(node: ast.Assign, name: str) -> bool:
-    """Whether an assignment has this one name as its target."""
-    return len(node.targets) == 1 and getattr(node.targets[0], "id", None) == name
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Name):
+        return None
+    alone = len(node.targets) == 1 and getattr(node.targets[0], "id", None) == name
+    return node.value.id if alone else None
 
 
 def _literal(value: Any) -> str | None:

@@ -128,8 +128,7 @@ class Progress:
 
     def _repr_markdown_(self) -> str:
         rows = [
-            f"| {r.lesson} | `{r.exercise}` | {r.title} | {r.path} | {r.words} |"
-            for r in self.rows
+            f"| {r.lesson} | `{r.exercise}` | {r.title} | {r.path} | {r.words} |" for r in self.rows
         ]
         head = ["| Lesson | Exercise | Title | Path | State |", "|---|---|---|---|---|"]
         return "\n".join([*head, *rows, "", self.sentence])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from llama_course.checks.apply_rope import AXIS, EXERCISE, PAIR, RESULT, SPLIT, STACK
 from llama_course.checks.engine.judge import CRASHED, PASS, WRONG
 from llama_course.checks.exercise import edit
@@ -127,8 +129,35 @@ class TestApplyRope(ExerciseTests):
         returns("cos"),
         *scaled("apply_rope"),
     )
-    equivalent = {}
-    masked = {}
+    equivalent: ClassVar[dict[str, str]] = {
+        "x.float() -> x": "cos and sin are float32, and so is every product with them",
+        "x.to(cos.dtype) -> x": "the same, in the library's words",
+    }
+    masked: ClassVar[dict[tuple[str, str], str]] = {
+        **{
+            ("identity", other): "what was computed is thrown away"
+            for other in (
+                "half-split pairing",
+                "neighbours turned, halves written",
+                "halves turned, neighbours written",
+                "wrong sign",
+                "not a rotation",
+                "cosine and sine swapped",
+                "overwritten too early",
+                "partner forgotten",
+                "turned twice",
+                "angles along the heads",
+                "positions ignored beyond the first row",
+                "every token turned alike",
+                "turned in low precision",
+            )
+        },
+        ("wrong sign", "not a rotation"): "mirrored, it is still no rotation",
+        ("wrong sign", "partner forgotten"): "the sine is not read, so its sign does not show",
+        ("turned in low precision", "result left in float32"): (
+            "where nothing is widened, there is nothing to cast down"
+        ),
+    }
 
     def test_the_identity_fails(self) -> None:
         for text in (returns("x"), returns("x.clone()"), returns("x * 1.0"), returns("+x")):

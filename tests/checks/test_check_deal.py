@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from llama_course.checks.deal import CUT, EXERCISE, TURN
 from llama_course.checks.exercise import edit
 from llama_course.checks.testing import ExerciseTests
@@ -38,9 +41,9 @@ class TestDeal(ExerciseTests):
         FILLED,
     )
     wrong = (
-        FILLED.replace("item % n, item // n", "item // (length // n), item % (length // n)").replace(
-            "hands[row", "hands[batch - 1 - row"
-        ),
+        FILLED.replace(
+            "item % n, item // n", "item // (length // n), item % (length // n)"
+        ).replace("hands[row", "hands[batch - 1 - row"),
         FILLED.replace("range(length)", "range(length - 1)"),
         FILLED.replace("dtype=x.dtype", "dtype=torch.int64"),
         FILLED.replace("dtype=x.dtype", "dtype=torch.float64"),
@@ -71,7 +74,9 @@ class TestDeal(ExerciseTests):
         edit(CUT, "x.roll(1, dims=1).reshape(x.shape[0], x.shape[1] // n, n)"),
         edit(CUT, "x.flip(1).reshape(x.shape[0], x.shape[1] // n, n)"),
     )
-    equivalent = {
+    equivalent: ClassVar[Mapping[str, str]] = {
         "1 -> -1": "of two axes, 1 and -1 are the same",
-        "rounds.transpose(1, 2) -> rounds.transpose(2, 1)": "two axes are exchanged in either order",
+        "rounds.transpose(1, 2) -> rounds.transpose(2, 1)": (
+            "two axes are exchanged in either order"
+        ),
     }

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from llama_course import checks, model
+from llama_course.checks.engine import limits
 from llama_course.checks.engine.judge import judge
 from llama_course.checks.engine.surroundings import put_back
 from llama_course.checks.exercise import LEVELS, Case, Exercise, Hints, Mistake, edit
@@ -152,7 +153,7 @@ def test_ordinary_operations_are_not_borrowed() -> None:
 
 def swallows(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     while True:
-        try:
+        try:  # noqa: SIM105
             x = x + 1
         except:  # noqa: E722
             pass
@@ -167,7 +168,7 @@ def swallows_in_two(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.
                 except BaseException:
                     continue
         finally:
-            continue
+            continue  # noqa: B012
 
 
 def plain_loop(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -177,7 +178,7 @@ def plain_loop(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tenso
 
 def sleeps(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     for _ in range(400):
-        try:
+        try:  # noqa: SIM105
             time.sleep(0.02)
         except:  # noqa: E722
             pass
@@ -190,6 +191,7 @@ def test_endless_loops_are_stopped(answer: Any) -> None:
     assert found.state == "too slow"
     assert "never ends" in found.message
     assert verdict(right).state == "pass", "the next check is not disturbed"
+    assert all(resting.wait(20) for resting in limits._given_up.values()), "it burns on"
 
 
 def test_surroundings_are_put_back() -> None:
@@ -311,7 +313,10 @@ def test_values_near_a_rounding_boundary_are_left_out() -> None:
 
 
 def test_mutants_change_one_place_each() -> None:
-    source = "def f(x, n):\n    '''words'''\n    y = x.float().mean(dim=-1)\n    return y + n * 2 if n > 0 else y"
+    source = (
+        "def f(x, n):\n    '''words'''\n    y = x.float().mean(dim=-1)\n"
+        "    return y + n * 2 if n > 0 else y"
+    )
     changes = [m.change for m in mutants(source)]
     assert len(set(changes)) == len(changes)
     for expected in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from llama_course.checkpoints.huggingface import huggingface_to_meta_rows, meta_to_huggingface_rows
@@ -36,7 +38,7 @@ class TestPermuteQk(ExerciseTests):
         ),
         # even rows, then odd rows, head by head
         returns(
-            "torch.cat([part for head in weight.chunk(n_heads) for part in (head[0::2], head[1::2])])"
+            "torch.cat([p for head in weight.chunk(n_heads) for p in (head[0::2], head[1::2])])"
         ),
         # an index for every row
         ordered("[*range(0, d, 2), *range(1, d, 2)]"),
@@ -105,8 +107,18 @@ class TestPermuteQk(ExerciseTests):
         returns("n_heads"),
         *scaled("permute_qk"),
     )
-    equivalent = {}
-    masked = {}
+    equivalent: ClassVar[dict[str, str]] = {
+        "heads.transpose(1, 2) -> heads.transpose(2, 1)": "exchanging has no order",
+        "2 -> -2 #2": "of four axes, the third from the left is the second from the right",
+    }
+    masked: ClassVar[dict[tuple[str, str], str]] = {
+        ("not permuted", "permutation inverted"): "split either way, nothing is moved",
+        ("not permuted", "over the whole matrix"): "split either way, nothing is moved",
+        ("permutation inverted", "columns permuted"): "the split of the rows is not used",
+        ("over the whole matrix", "columns permuted"): "the split of the rows is not used",
+        ("over the whole matrix", "heads out of order"): "one head for all has no order",
+        ("over the whole matrix", "partners swapped"): "partners are neighbours in any split",
+    }
 
     def test_the_library_does_the_same_and_undoes_it(self) -> None:
         permute = EXERCISE.truth["permute_qk"]

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from llama_course.checks.exercise import edit
 from llama_course.checks.rms_norm import EXERCISE, QUOTIENT, ROOT_OF, SQUARES
-from llama_course.checks.testing import ExerciseTests, scaled
+from llama_course.checks.testing import ExerciseTests, judged, names, scaled
 
+WIDER = "x.dtype, torch.float32"
 NOTHING_WIDE = "where nothing is widened, there is nothing to cast down"
 
 
@@ -104,7 +105,7 @@ class TestRmsNorm(ExerciseTests):
         *scaled("rms_norm"),
     )
     equivalent: ClassVar = {
-        "torch.promote_types(x.dtype, torch.float32) -> torch.promote_types(torch.float32, x.dtype)": (
+        f"torch.promote_types({WIDER}) -> torch.promote_types(torch.float32, x.dtype)": (
             "the wider of two dtypes is the same in either order"
         ),
     }
@@ -119,3 +120,9 @@ class TestRmsNorm(ExerciseTests):
         ("statistics without the upcast", "weight multiplied before the cast"): NOTHING_WIDE,
         ("statistics without the upcast", "result left in float32"): NOTHING_WIDE,
     }
+
+    def test_scaled_mistakes_get_no_name(self) -> None:
+        for mistake in self.exercise.mistakes:
+            for scale in scaled("rms_norm", (0.99, 1.02)):
+                text = f"{self.text(mistake.forms[0])}\n\n{scale}"
+                assert not names(judged(self.exercise, text)), f"{mistake.name}, scaled"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from llama_course.checks.engine.judge import PASS
 from llama_course.checks.exercise import edit
 from llama_course.checks.rope_angles import ANGLES, EXERCISE, FREQUENCIES, RESULT
@@ -21,7 +23,7 @@ class TestRopeAngles(ExerciseTests):
         # Meta's: one over a power of steps of two, a complex number of length one
         returns(
             "z.real.contiguous(), z.imag.contiguous()",
-            "f = 1.0 / (theta ** (torch.arange(0, head_dim, 2)[: head_dim // 2].float() / head_dim))",
+            "f = 1.0 / theta ** (torch.arange(0, head_dim, 2)[: head_dim // 2].float() / head_dim)",
             "a = positions.float().unsqueeze(-1) * f",
             "z = torch.polar(torch.ones_like(a), a)",
         ),
@@ -111,17 +113,18 @@ class TestRopeAngles(ExerciseTests):
         returns("torch.ones(3, 4), torch.zeros(3, 4)"),
         returns("positions, positions"),
     )
-    equivalent = {
+    equivalent: ClassVar[dict[str, str]] = {
         "torch.arange(head_dim // 2, device=positions.device) -> torch.arange(head_dim // 2)": (
             "the tests run on the CPU, where every tensor is on one device"
         ),
         "head_dim // 2 -> head_dim / 2": "head_dim is even, and arange takes 4.0 for 4",
     }
-    masked = {
+    masked: ClassVar[dict[tuple[str, str], str]] = {
         ("pairs counted from one", "one frequency for all pairs"): (
             "where all frequencies are 1, it does not matter how the pairs are numbered"
         ),
-        ("result in bfloat16", "result in float64"): "what is cast to bfloat16 is no longer float64",
+        ("result in bfloat16", "result in float64"): "what is cast to bfloat16 is not float64",
+        ("low-precision tables", "result in float64"): "nor is what is cast from there to float32",
     }
 
     def test_the_library_itself_passes(self) -> None:

@@ -6,6 +6,7 @@ from llama_course.checks.exercise import edit
 from llama_course.checks.softmax import EXERCISE, EXPONENTIAL, LOG
 from llama_course.checks.testing import ExerciseTests, scaled
 
+PROBABILITIES = "torch.exp(scores - log_sum_exp(scores).unsqueeze(-1))"
 DIRECT = """
 def log_sum_exp(x):
     m = x.float().max(-1).values
@@ -64,7 +65,7 @@ class TestSoftmax(ExerciseTests):
         edit(EXPONENTIAL, "(scores / scores.sum(-1, keepdim=True)).to(x.dtype)"),
         edit(EXPONENTIAL, "(scores.abs() / scores.abs().sum(-1, keepdim=True)).to(x.dtype)"),
         edit(
-            EXPONENTIAL, "torch.exp(2 * (scores - log_sum_exp(scores).unsqueeze(-1))).to(x.dtype)"
+            EXPONENTIAL, "torch.exp(scores - log_sum_exp(scores).unsqueeze(-1)).pow(2).to(x.dtype)"
         ),
         edit(EXPONENTIAL, "torch.exp(log_sum_exp(scores).unsqueeze(-1) - scores).to(x.dtype)"),
         edit(EXPONENTIAL, "torch.exp(scores - log_sum_exp(scores).unsqueeze(-1))"),

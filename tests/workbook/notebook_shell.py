@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from llama_course.workbook.stale import listen
+
 
 class Notebook:
     """Runs cells as Jupyter does, and remembers nothing on the disk."""
@@ -22,7 +24,10 @@ class Notebook:
         self.shell = InteractiveShell.instance(config=config)
         self.shell.showtraceback = lambda *args, **kwargs: None
         self.shell.showsyntaxerror = lambda *args, **kwargs: None
-        self.run("import torch\nfrom torch import Tensor\nfrom llama_course.workbook.check import check")
+        self.run(
+            "import torch\nfrom torch import Tensor\nfrom llama_course.workbook.check import check"
+        )
+        listen()  # as the import does in a kernel of its own
 
     def run(self, cell: str) -> Any:
         """Run a cell; a cell that fails is no error here."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from notebook_shell import Notebook, notebook
 
 from llama_course import checks
 from llama_course.workbook import hint as hints
@@ -14,7 +15,6 @@ from llama_course.workbook import progress
 from llama_course.workbook.check import check
 from llama_course.workbook.hint import hint
 from llama_course.workbook.result import CheckFailed
-from notebook_shell import Notebook, notebook
 
 RIGHT = """
 def rms_norm(x, weight, eps):
@@ -67,7 +67,10 @@ def test_sets_can_be_given_as_a_dict_or_one_by_one() -> None:
 
 
 def test_nothing_is_raised_unless_strict(book: Notebook) -> None:
-    book.run("class Odd:\n    def __getattr__(self, name):\n        raise RuntimeError(name)\nrms_norm = Odd()")
+    book.run(
+        "class Odd:\n    def __getattr__(self, name):\n        raise RuntimeError(name)\n"
+        "rms_norm = Odd()"
+    )
     assert book.check("rms_norm").state in ("wrong", "crashed", "unknown")
     assert book.check("no such thing").state == "unknown"
     book.run(NO_EPSILON)
@@ -81,7 +84,9 @@ def test_nothing_is_raised_unless_strict(book: Notebook) -> None:
 def test_starter_cell_is_not_attempted(book: Notebook) -> None:
     book.run(checks.find("rms_norm").starter)
     assert book.check("rms_norm").state == "not attempted"
-    book.run("def rms_norm(x, weight: 'anything', eps):\n    '''Other words.'''\n    # later\n    pass")
+    book.run(
+        "def rms_norm(x, weight: 'anything', eps):\n    '''Other words.'''\n    # later\n    pass"
+    )
     assert book.check("rms_norm").state == "wrong", "an empty body is an attempt that returns None"
 
 
@@ -134,7 +139,11 @@ def test_the_card_says_the_same_in_every_form(book: Notebook) -> None:
 
 
 def test_the_card_is_the_same_every_time(book: Notebook) -> None:
-    for answer in (RIGHT, NO_EPSILON, "def rms_norm(x, weight, eps):\n    raise ValueError(object())"):
+    for answer in (
+        RIGHT,
+        NO_EPSILON,
+        "def rms_norm(x, weight, eps):\n    raise ValueError(object())",
+    ):
         book.run(answer)
         cards = {book.check("rms_norm")._repr_html_() for _ in range(3)}
         assert len(cards) == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from notebook_shell import Notebook, notebook
 
 from llama_course import checks
 from llama_course.errors import CourseError
@@ -15,7 +17,6 @@ from llama_course.model import Components, rms_norm
 from llama_course.workbook import my_llama
 from llama_course.workbook.check import check
 from llama_course.workbook.my_llama import load_mine, my_components
-from notebook_shell import Notebook, notebook
 
 BODY = "    wide = x.float()\n    return (wide / {root}).to(x.dtype) * weight\n"
 PLAIN = "def rms_norm(x, weight, eps):\n" + BODY.format(
@@ -68,7 +69,8 @@ CELLS = {
         "import torch as t, math as m\nfrom torch import rsqrt as inverse, nn\n"
         "import torch.nn.functional as F\nfrom functools import reduce as fold",
         "def rms_norm(x, weight, eps):\n    w = F.dropout(nn.Identity()(x.float()), 0.0)\n"
-        "    s = fold(lambda a, b: a + b, w.square().unbind(-1), t.zeros(())) / m.prod([x.shape[-1]])\n"
+        "    s = fold(lambda a, b: a + b, w.square().unbind(-1), t.zeros(()))\n"
+        "    s = s / m.prod([x.shape[-1]])\n"
         "    return (w * inverse(s + eps)[..., None]).to(x.dtype) * weight",
     ),
     "decorator that wraps": (
@@ -98,7 +100,7 @@ CELLS = {
     ),
     "another name": (PLAIN.replace("def rms_norm", "def my_norm"), "rms_norm = my_norm"),
     "recursion": (
-        "def total(parts):\n    return parts[0] if len(parts) == 1 else parts[0] + total(parts[1:])",
+        "def total(p):\n    return p[0] if len(p) == 1 else p[0] + total(p[1:])",
         "def rms_norm(x, weight, eps):\n"
         + BODY.format(
             root="torch.sqrt(total(wide.square().unbind(-1))[..., None] / x.shape[-1] + eps)"
@@ -127,7 +129,8 @@ CELLS = {
         "    return (wide / root).to(x.dtype) * weight",
     ),
     "annotations and defaults": (
-        "from torch import Tensor as Vector\nEPS = float('inf')\nfrom __future__ import annotations",
+        "from __future__ import annotations\nfrom torch import Tensor as Vector\n"
+        "EPS = float('inf')",
         "def rms_norm(x: Vector, weight: Vector, eps: float = EPS) -> Nowhere:\n"
         + PLAIN.split("\n", 1)[1],
     ),
@@ -167,7 +170,8 @@ def test_kernel_restarted(book: Notebook) -> None:
             "it reads `ONE`, a tensor from another cell",
         ),
         (
-            ("class Box:\n    one = 1\nbox = Box()", PLAIN.replace("x.float()", "x.float() * box.one")),
+            ("class Box:\n    one = 1\nbox = Box()",
+             PLAIN.replace("x.float()", "x.float() * box.one")),
             "it reads `box`, a Box from another cell",
         ),
         (
@@ -239,7 +243,7 @@ def test_one_broken_file_blocks_no_other() -> None:
     assert mine.names == ("rms_norm",)
     assert mine.components.foreign() == ("rms_norm",)
     assert len(mine.problems) == 4
-    assert all("\n" not in p and "is made anew" in p or "is new" in p for p in mine.problems)
+    assert all(("\n" not in p and "is made anew" in p) or "is new" in p for p in mine.problems)
     with pytest.raises(CourseError, match=r"swiglu\.py does not load"):
         load_mine("swiglu")
     with pytest.raises(CourseError, match="There is no"):
@@ -292,8 +296,6 @@ def test_a_script_is_kept_as_well(tmp_path: Path) -> None:
 
 
 def _check_often(home: str, source: str) -> None:
-    import os
-
     os.environ["LLAMA_COURSE_HOME"] = home
     namespace: dict = {"torch": torch, "In": ["", source], "check": check}
     import linecache
@@ -305,6 +307,7 @@ def _check_often(home: str, source: str) -> None:
         assert result.notes == ("Kept in my_llama/rms_norm.py.",), result
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fork to start the two from")
 def test_two_notebooks_checking_at_once(home: Path) -> None:
     context = multiprocessing.get_context("fork")
     sources = [PLAIN, HELPER + USES_HELPER]

@@ -94,8 +94,8 @@ def _values(name: str, wanted: Any, found: Any, tolerance: Tolerance) -> Differe
     if isinstance(wanted, list | tuple) and isinstance(found, list | tuple):
         if len(wanted) != len(found):
             words = f"For {name}, it has {len(found)} items where {len(wanted)} are expected."
-            rows = (("items", str(len(wanted)), str(len(found))), _row(wanted, found))
-            return Difference("shape", words, rows)
+            counts = ("items", str(len(wanted)), str(len(found)))
+            return Difference("shape", words, (counts, _row(wanted, found)))
         for i, (one, other) in enumerate(zip(wanted, found, strict=True)):
             difference = _values(f"{name}[{i}]", one, other, tolerance)
             if difference is not None:
@@ -206,15 +206,18 @@ def _tensors(name: str, wanted: Tensor, found: Tensor, tolerance: Tolerance) -> 
     return Difference("value", f"For {name}, the values are not the expected ones.", rows)
 
 
+@no_type_check
 def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
+@no_type_check
 def _bound(tolerance: Tolerance, wanted: Tensor) -> str:
     size = abs(wanted.item())
     return number(float(tolerance.atol + tolerance.rtol * (size if size < float("inf") else 0.0)))
 
 
+@no_type_check
 def _of(error: Tensor, worst: int) -> str:
     value = float(error.flatten()[worst])
     return number(value) if value < float("inf") else "not a finite number"

@@ -81,6 +81,7 @@ def kind(value: Any) -> str:
     return words.get(type(value), f"{article} {name}")
 
 
+@no_type_check
 def number(value: Any) -> str:
     """A number, alike on every machine: four significant digits."""
     if isinstance(value, bool | int):

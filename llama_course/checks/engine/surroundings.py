@@ -47,4 +47,4 @@ def settle() -> None:
     torch.set_default_dtype(torch.float32)
     random.seed(0)
     np.random.seed(0)
-    torch.random.default_generator.manual_seed(0)
+    torch.default_generator.manual_seed(0)

@@ -14,18 +14,10 @@ import nbformat
 
 from llama_course.errors import CourseError
 from llama_course.workbook.cells import Notebook
+from llama_course.workbook.run_tests import PINNED
 
 SECONDS_PER_CELL = 120
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
-# Sums of floats depend on the order that the processor's widest instructions suggest; these fix
-# it on any x86-64 processor with AVX2. The tests run notebooks with the same values.
-PINNED = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "AVX2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-}
 
 
 def execute(nb: Notebook, root: Path, where: str) -> Notebook:
