@@ -416,10 +416,12 @@ MISTAKES = (
     ),
     Mistake(
         "right for shared positions only",
-        "The new axis is counted from the left (cos[:, None]): that is right for tables of shape "
-        "(seq, pairs), and wrong for (batch, seq, pairs).",
+        "The new axes are counted from the left, as in cos[:, None] or cos[None, :, None]: that is "
+        "right for tables of shape (seq, pairs), and wrong for (batch, seq, pairs).",
         (
             edit(AXIS, "cos[:, None], sin[:, None]"),
+            edit(AXIS, "cos[None, :, None], sin[None, :, None]"),
+            edit(AXIS, "cos.view(1, x.shape[1], 1, -1), sin.view(1, x.shape[1], 1, -1)"),
         ),
         "Count the new axis from the right: it is the second from there in both cases.",
     ),

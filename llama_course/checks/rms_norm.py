@@ -26,6 +26,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
     The result has the shape and the dtype of x.
     The vectors lie along the last axis, and each is normalised alone.
+    There may be no vector at all: then the result is empty too.
     The root mean square of a vector is sqrt(mean(x ** 2) + eps), with the eps that is given.
     Everything up to the quotient, the division included, is computed in float32.
     The quotient is cast back to x's dtype, and only then multiplied by weight.
@@ -53,13 +54,14 @@ BF16, FP16 = torch.bfloat16, torch.float16
 ones = torch.ones(8)
 
 
-def quotient(x: Tensor) -> Tensor:
-    """x over its root mean square, in x's own dtype: for float64 the exact value."""
-    return x / torch.sqrt(x.pow(2).mean(dim=-1, keepdim=True) + 1e-5)
-
-
-def clear(dtype: torch.dtype, *shape: int, scale: float = 1.0, shift: float = 0.0) -> Tensor:
+def clear(
+    dtype: torch.dtype, *shape: int, scale: float = 1.0, shift: float = 0.0, eps: float = 1e-5
+) -> Tensor:
     """An input in `dtype` whose quotients are all clear of rounding boundaries."""
+
+    def quotient(x: Tensor) -> Tensor:
+        return x / torch.sqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)
+
     return fair(
         lambda seed: (normal(*shape, seed=seed, scale=scale) + shift).to(dtype), quotient, dtype
     )
@@ -67,7 +69,7 @@ def clear(dtype: torch.dtype, *shape: int, scale: float = 1.0, shift: float = 0.
 
 CASES = (
     Case(
-        "A vector, a batch of vectors and a batch of sequences keep their shape",
+        "One, two, three and four axes keep their shape",
         "shape",
         SHAPE,
         "a lost axis, a missing keepdim",
@@ -76,6 +78,7 @@ CASES = (
             (normal(8, seed=1), ones, 1e-5),
             (normal(3, 8, seed=2), ones, 1e-5),
             (normal(2, 3, 8, seed=3), ones, 1e-5),
+            (normal(2, 2, 3, 8, seed=3), ones, 1e-5),
         ),
     ),
     Case(
@@ -134,7 +137,7 @@ CASES = (
         "float32",
         ROOT,
         "anything else in the formula",
-        calls("rms_norm", normal(2, 5, 64, seed=6) + 0.5, normal(64, seed=7), 1e-5),
+        calls("rms_norm", normal(2, 5, 160, seed=6) + 0.5, normal(160, seed=7), 1e-5),
     ),
     Case(
         "The epsilon that is given is the one that counts",
@@ -178,6 +181,34 @@ CASES = (
         tolerance=EXACT,
     ),
     Case(
+        "In bfloat16, components near 0.002: epsilon too keeps float32's digits",
+        "low precision",
+        WIDE,
+        "an epsilon that is rounded to x's dtype, a mean that is rounded before the root",
+        calls(
+            "rms_norm",
+            clear(BF16, 4, 64, scale=2e-3, eps=3e-6),
+            torch.ones(64, dtype=BF16),
+            3e-6,
+        ),
+        dtype=BF16,
+        tolerance=EXACT,
+    ),
+    Case(
+        "In float16, components near 0.001: epsilon too keeps float32's digits",
+        "low precision",
+        WIDE,
+        "an epsilon that float16 rounds by a hundredth",
+        calls(
+            "rms_norm",
+            clear(FP16, 2, 16, scale=1e-3, eps=1e-6),
+            torch.ones(16, dtype=FP16),
+            1e-6,
+        ),
+        dtype=FP16,
+        tolerance=EXACT,
+    ),
+    Case(
         "A vector of zeros gives zeros",
         "edge",
         ROOT,
@@ -215,7 +246,7 @@ CASES = (
     Case(
         "A batch without a single vector",
         "edge",
-        SHAPE,
+        "There may be no vector at all: then the result is empty too.",
         "a loop that needs at least one vector",
         calls("rms_norm", torch.zeros(0, 8), ones, 1e-5),
     ),
@@ -363,8 +394,8 @@ MISTAKES = (
     ),
     Mistake(
         "statistics without the upcast",
-        "The squares and their mean are computed in x's own dtype; in bfloat16 three digits are "
-        "left, and in float16 the square of 300 is infinite. Widen x to float32 first.",
+        "The squares, or their mean, are in x's own dtype; in bfloat16 three digits are left, and "
+        "in float16 the square of 300 is infinite. Widen x to float32 first, and stay there.",
         (
             edit("x.float()", "x"),
             edit("x.float()", "x", QUOTIENT, "wide * torch.rsqrt(mean_square + eps) * weight"),

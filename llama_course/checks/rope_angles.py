@@ -301,6 +301,12 @@ MISTAKES = (
         "Look for positions[0] in your function.",
     ),
     Mistake(
+        "one sequence only",
+        "torch.outer takes two vectors, so positions of shape (batch, seq) end in an error.",
+        (edit(ANGLES, "torch.outer(positions, frequencies)"),),
+        "Which operation multiplies every position by every frequency, whatever axes come before?",
+    ),
+    Mistake(
         "low-precision angles",
         "Positions, frequencies or angles are rounded to a 16-bit dtype on the way: bfloat16 has "
         "no 257, and float16 no 2,049.",

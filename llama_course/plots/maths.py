@@ -99,7 +99,7 @@ def softmax_bars(scores: Sequence[float], rows: Mapping[str, Sequence[float]]) -
 
 
 def gradient_check(steps: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Figure:
-    """How far a numerical derivative is from the claimed one, against its step, both axes log 10."""
+    """How far a claimed derivative is from a numerical one, against the step, both axes log 10."""
     with figure(6.4, 3.8) as (made, axes):
         floor = min(v for values in errors.values() for v in values if v > 0)
         for number, (name, values) in enumerate(errors.items()):

@@ -141,7 +141,7 @@ def stream_by_layer(
         axes.set_yscale("log")
         axes.set_xticks(places, names, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_ylabel("root mean square (log scale)")
-        axes.set_title("The stream grows; what each layer reads does not", loc="left")
+        axes.set_title("What a layer reads does not follow the stream", loc="left")
         title = "marker: median token, bar: smallest to largest"
         made.legend(loc="outside lower center", title=title, ncols=2)  # covers no data
     return made

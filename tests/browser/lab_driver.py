@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -39,6 +40,14 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def write(path: Path, **values: str) -> None:
+    """One of JupyterLab's files of user settings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f"{path.name}.jupyterlab-settings").write_text(
+        json.dumps(values), encoding="utf-8"
+    )
+
+
 class Lab:
     """`with Lab(home) as lab: page = lab.open("exercises/04_rmsnorm.ipynb")`."""
 
@@ -49,6 +58,11 @@ class Lab:
     def __enter__(self) -> Lab:
         variables = {**os.environ, "LLAMA_COURSE_HOME": str(self.home), "OMP_NUM_THREADS": "1"}
         variables["PYTHONPATH"] = str(REPO)
+        settings = self.home.with_name("settings") / "@jupyterlab"
+        write(settings / "notebook-extension" / "tracker", windowingMode="none")
+        if self.dark:
+            write(settings / "apputils-extension" / "themes", theme="JupyterLab Dark")
+        variables["JUPYTERLAB_SETTINGS_DIR"] = str(settings.parent)
         command = [sys.executable, "-m", "llama_course.cli", "lab", "--no-browser"]
         command += ["--port", str(free_port())]
         self.log = self.home.with_name(f"{self.home.name}.log")
@@ -87,13 +101,11 @@ class Lab:
         raise RuntimeError("JupyterLab gave no address")
 
     def open(self, path: str, height: int = 2400) -> Page:
-        """A notebook of the learner's folder, in a page tall enough to draw all its cells."""
+        """A notebook of the learner's folder; all its cells are drawn, seen or not."""
         page = self.browser.new_page(viewport={"width": 1200, "height": height})
         page.set_default_timeout(PATIENCE)
         page.goto(f"{self.address}/lab/tree/{path}?token={self.token}")
         page.locator(f"{VISIBLE} .jp-Cell").first.wait_for()
-        if self.dark:
-            self.menu(page, "Settings", "Theme", "JupyterLab Dark")
         self.wait_until_idle(page)
         return page
 

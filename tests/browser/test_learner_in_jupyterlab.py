@@ -19,14 +19,14 @@ from lab_driver import Lab  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-OUTSIDE = '''def rms_norm(x, weight, eps):
+OUTSIDE = """def rms_norm(x, weight, eps):
     wide = x.float()
     return (wide / (wide.pow(2).mean(-1, keepdim=True).sqrt() + eps)).to(x.dtype) * weight
-'''
-RIGHT = '''def rms_norm(x, weight, eps):
+"""
+RIGHT = """def rms_norm(x, weight, eps):
     wide = x.float()
     return (wide / (wide.pow(2).mean(-1, keepdim=True) + eps).sqrt()).to(x.dtype) * weight
-'''
+"""
 
 
 def test_a_wrong_answer_is_named_and_a_right_one_passes(tmp_path: Path) -> None:

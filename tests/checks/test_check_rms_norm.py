@@ -65,6 +65,9 @@ class TestRmsNorm(ExerciseTests):
         "    return (up / (mean_square(up) + epsilon).sqrt()).to(vectors.dtype).mul(gain)",
     )
     wrong = (
+        edit("mean_square + eps", "mean_square + torch.tensor(eps).to(x.dtype).float()"),
+        edit("wide.pow(2).mean", "wide[..., :64].pow(2).mean"),
+        edit("wide = x.float()", "wide = x.float()\n    assert x.dim() < 4"),
         edit("wide / torch", "-wide / torch"),
         edit(ROOT_OF, "torch.sqrt(mean_square - eps).nan_to_num(nan=1.0)"),
         edit(ROOT_OF, "torch.sqrt(mean_square + eps ** 2)"),

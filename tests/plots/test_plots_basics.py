@@ -83,16 +83,16 @@ def test_no_text_is_cut_off(draw: Callable[[], Figure]) -> None:
     canvas: Any = made.canvas
     page = made.bbox
     found: Any = made.findobj(Text)
-    (axes,) = made.axes
-    ticks = {
-        *axes.get_xticklabels(),
-        *axes.get_yticklabels(),
-    }
     for text in found:
-        if text.get_text() and text.get_visible() and text not in ticks:
+        words = text.get_text()
+        # Labels of ticks beyond the limits are not drawn, wherever they are.
+        tick = (
+            words.startswith("$") or words.replace("−", "-").replace(".", "").lstrip("-").isdigit()
+        )
+        if words and not tick:
             box = text.get_window_extent(canvas.get_renderer())
             inside = box.x0 > -1 and box.x1 < page.x1 + 1 and box.y0 > -1 and box.y1 < page.y1 + 1
-            assert inside, text.get_text()
+            assert inside, words
 
 
 def test_lit_stations_are_bold_and_have_a_thick_frame() -> None:
