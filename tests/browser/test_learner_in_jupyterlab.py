@@ -15,7 +15,7 @@ pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 if not (shutil.which("chromium") or shutil.which("chromium-browser")):
     pytest.skip("no Chromium on this machine", allow_module_level=True)
 
-from lab_driver import Lab  # noqa: E402
+from lab_driver import Lab
 
 pytestmark = pytest.mark.slow
 
