@@ -104,7 +104,7 @@ class Lab:
         """A notebook of the learner's folder; all its cells are drawn, seen or not."""
         page = self.browser.new_page(viewport={"width": 1200, "height": height})
         page.set_default_timeout(PATIENCE)
-        page.goto(f"{self.address}/lab/tree/{path}?token={self.token}")
+        page.goto(f"{self.address}/lab/tree/{path}?token={self.token}&reset")
         page.locator(f"{VISIBLE} .jp-Cell").first.wait_for()
         self.wait_until_idle(page)
         return page

@@ -7,6 +7,7 @@ In the thread that waits, nothing of the learner's runs: whatever the answer doe
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import queue
 import threading
@@ -18,7 +19,9 @@ from typing import Any, no_type_check
 # macOS gives threads half a megabyte, too little for a deep recursion to end in RecursionError.
 STACK_BYTES = 16 * 2**20
 PATIENCE = 0.2  # seconds in which a stopped thread should have ended
-WALL = 4.0  # seconds on the wall for each of processor time, for an answer that sleeps
+# Seconds on the wall for each of processor time. Where processor time is known, the wall is there
+# for an answer that sleeps, and generous: a busy machine must not stop a right answer.
+WALL, WALL_ALONE = 8.0, 10.0
 
 
 class TooLong(Exception):
@@ -119,24 +122,32 @@ _idle: list[_Worker] = []
 def run_limited(function: Callable[[], Any], seconds: float) -> tuple[Any, float]:
     """Run `function` and return its value and the processor time it took; what it raises is raised.
 
-    After `seconds` of processor time (or WALL times that on the wall, for one that sleeps or where
-    processor time is unknown) it is stopped, and TooLong is raised.
+    After `seconds` of processor time it is stopped, and TooLong is raised; likewise after many
+    times that on the wall, for one that sleeps, or where processor time is unknown. Garbage is not
+    collected meanwhile: in a large process that alone can take as long.
     """
     job = _Job(function)
     worker = _idle.pop() if _idle else _Worker()
     if worker.process != os.getpid():  # this process was forked: the thread stayed behind
         worker = _Worker()
+    collecting = gc.isenabled()
+    gc.disable()
     worker.jobs.put(job)
-    deadline = time.monotonic() + WALL * seconds
+    began = time.monotonic()
     try:
         while not job.ended.wait(0.02):
             spent = worker.busy(job)
-            if (spent is not None and spent > seconds) or time.monotonic() > deadline:
+            wall = WALL_ALONE if spent is None else WALL
+            over = spent is not None and spent > seconds
+            if over or time.monotonic() - began > wall * seconds:
                 _put_down(worker, job)
                 raise TooLong
     except KeyboardInterrupt:
         _put_down(worker, job)
         raise
+    finally:
+        if collecting:
+            gc.enable()
     _idle.append(worker)
     if job.error is not None:
         raise job.error
