@@ -47,5 +47,12 @@ def fixed_chance() -> Iterator[None]:
     torch.set_grad_enabled(grad)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m decides what is left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "two_mistakes_at_once" in item.name:  # every pair of a catalogue, in each exercise
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(HOME, ignore_errors=True)

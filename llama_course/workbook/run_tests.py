@@ -54,8 +54,9 @@ class Result:
 def run_tests(quick: bool = False, arguments: Sequence[str] = ()) -> int:
     """Run all stages and print one line for each; 0 if all passed, else 1.
 
-    `quick` leaves out tests marked slow. With `arguments` (paths, `-k name`, ...) only pytest
-    runs, with these. The learner's folder is never touched: `LLAMA_COURSE_HOME` is a temporary one.
+    `quick` leaves out tests marked slow, and the solutions. With `arguments` (paths, `-k name`,
+    ...) only pytest runs, with these. The learner's folder is never touched: `LLAMA_COURSE_HOME` is
+    a temporary one.
     """
     missing = [tool for tool in TOOLS if importlib.util.find_spec(tool) is None]
     if missing:
@@ -86,7 +87,7 @@ def stages(repo: Path, quick: bool) -> list[Stage]:
     ]
     notebooks = [
         path.relative_to(repo).as_posix()
-        for folder in ("notebooks", "solutions")
+        for folder in (("notebooks",) if quick else ("notebooks", "solutions"))
         for path in sorted((repo / folder).glob("*.ipynb"))
     ]
     if notebooks:

@@ -185,7 +185,10 @@ def sleeps(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     return x
 
 
-@pytest.mark.parametrize("answer", [plain_loop, swallows, swallows_in_two, sleeps])
+@pytest.mark.parametrize(
+    "answer",
+    [plain_loop, swallows, swallows_in_two, pytest.param(sleeps, marks=pytest.mark.slow)],
+)
 def test_endless_loops_are_stopped(answer: Any) -> None:
     found = verdict(answer)
     assert found.state == "too slow"

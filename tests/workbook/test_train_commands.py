@@ -48,6 +48,7 @@ def test_train_writes_a_model_that_learned_and_its_curve(text, tmp_path, capsys)
     assert "holds a training run already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(text, tmp_path, capsys, monkeypatch) -> None:
     line = ["train", "--text", str(text), "--preset", "toy", *SHAPE, "--steps", "20"]
     assert run([*line, "--folder", str(tmp_path / "whole")]) == 0
@@ -75,6 +76,7 @@ def small_corpus(text, monkeypatch) -> None:
     monkeypatch.setattr(demo_module, "VOCAB_SIZE", 300)
 
 
+@pytest.mark.slow
 def test_the_demo_shows_each_step_and_keeps_what_it_made(small_corpus, tmp_path, capsys) -> None:
     line = ["demo", "--seconds", "2", "--folder", str(tmp_path)]
     assert run(line) == 0
@@ -98,6 +100,7 @@ def test_the_demo_shows_each_step_and_keeps_what_it_made(small_corpus, tmp_path,
     assert (tmp_path / "python-docs-2" / "result.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_demo_that_was_stopped_goes_on(small_corpus, tmp_path, capsys, monkeypatch) -> None:
     real = train_module.Trainer.train
 
@@ -125,6 +128,7 @@ def test_a_demo_that_was_stopped_goes_on(small_corpus, tmp_path, capsys, monkeyp
     assert not (tmp_path / "python-docs-2").exists()
 
 
+@pytest.mark.slow
 def test_a_slow_machine_ends_the_demo_in_time_with_what_it_has(
     small_corpus, tmp_path, capsys, monkeypatch
 ) -> None:
