@@ -40,7 +40,7 @@ def main() -> None:
             for name in names:
                 page = lab.open(f"{name}.ipynb", height=14_000)
                 page.wait_for_timeout(6000)
-                page.locator(f"{VISIBLE} .jp-NotebookPanel-notebook").screenshot(
+                page.locator(f"{VISIBLE} .jp-NotebookPanel-notebook").first.screenshot(
                     path=folder / f"{name}-{theme}.png"
                 )
                 page.close()
