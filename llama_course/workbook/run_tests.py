@@ -17,6 +17,7 @@ from llama_course.errors import CourseError
 from llama_course.workbook.home import repository
 
 TOOLS = ("ruff", "mypy", "pytest", "xdist", "nbval", "hypothesis", "beartype", "transformers")
+START = "00_start_here"  # trains a model, half a minute: not for the quick run
 NO_TESTS = 5  # pytest's exit code where nothing was collected
 
 # Sums of floats depend on the order that the processor's widest instructions suggest. These fix
@@ -54,9 +55,9 @@ class Result:
 def run_tests(quick: bool = False, arguments: Sequence[str] = ()) -> int:
     """Run all stages and print one line for each; 0 if all passed, else 1.
 
-    `quick` leaves out tests marked slow, and the solutions. With `arguments` (paths, `-k name`,
-    ...) only pytest runs, with these. The learner's folder is never touched: `LLAMA_COURSE_HOME` is
-    a temporary one.
+    `quick` leaves out slow tests, solutions and the start notebook. With `arguments` (paths,
+    `-k name`, ...) only pytest runs, with these. The learner's folder is never touched:
+    `LLAMA_COURSE_HOME` is a temporary one.
     """
     missing = [tool for tool in TOOLS if importlib.util.find_spec(tool) is None]
     if missing:
@@ -89,6 +90,7 @@ def stages(repo: Path, quick: bool) -> list[Stage]:
         path.relative_to(repo).as_posix()
         for folder in (("notebooks",) if quick else ("notebooks", "solutions"))
         for path in sorted((repo / folder).glob("*.ipynb"))
+        if not (quick and path.stem == START)
     ]
     if notebooks:
         found.append(notebook_stage(notebooks))
