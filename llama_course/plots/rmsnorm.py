@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 
-from llama_course.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, figure
+from llama_course.plots.diagram import arrow, box, frame, plus
+from llama_course.plots.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, figure
 
 LINES = ("-", "--", "-.", ":")
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE)
@@ -27,26 +25,20 @@ def where_norms(n_layers: int) -> Figure:
         axes.set_axis_off()
         axes.set_xlim(0, 15.6)
         axes.set_ylim(-2.6, 3.4)
-        _arrow(axes, (0.2, 0), (15.4, 0), width=1.6)
-        _box(axes, 1.2, 0, "embed")
+        arrow(axes, (0.2, 0), (15.4, 0), width=1.6)
+        box(axes, 1.2, 0, "embed")
         for x, layer in ((4.0, "attention"), (8.6, "feed-\nforward")):
             # Off the stream, through norm and layer, and back onto it.
-            _arrow(axes, (x - 0.95, 0), (x - 0.95, 1.5), head=False)
-            _arrow(axes, (x - 0.95, 1.5), (x + 3.05, 1.5), head=False)
-            _arrow(axes, (x + 3.05, 1.5), (x + 3.05, 0.28))
-            _box(axes, x, 1.5, "norm", lit=True)
-            _box(axes, x + 1.9, 1.5, layer)
-            axes.text(x + 3.05, 0, "+", ha="center", va="center", size=12, bbox=_circle())
-        frame: dict[str, Any] = {
-            "linestyle": "--",
-            "edgecolor": GREY,
-            "facecolor": "none",
-            "linewidth": 1.0,
-        }
-        axes.add_patch(FancyBboxPatch((2.6, -0.75), 9.5, 3.2, boxstyle="round,pad=0.05", **frame))
+            arrow(axes, (x - 0.95, 0), (x - 0.95, 1.5), head=False)
+            arrow(axes, (x - 0.95, 1.5), (x + 3.05, 1.5), head=False)
+            arrow(axes, (x + 3.05, 1.5), (x + 3.05, 0.28))
+            box(axes, x, 1.5, "norm", lit=True)
+            box(axes, x + 1.9, 1.5, layer)
+            plus(axes, x + 3.05, 0)
+        frame(axes, 2.6, -0.75, 9.5, 3.2)
         axes.text(7.35, 2.75, f"one block; there are {n_layers}", ha="center", color=GREY, size=10)
-        _box(axes, 13.0, 0, "norm", lit=True)
-        _box(axes, 14.6, 0, "head")
+        box(axes, 13.0, 0, "norm", lit=True)
+        box(axes, 14.6, 0, "head")
         axes.text(0.2, -1.6, "the line: the residual stream, one vector per token", color=GREY)
         axes.text(
             0.2,
@@ -56,34 +48,6 @@ def where_norms(n_layers: int) -> Figure:
             weight="bold",
         )
     return made
-
-
-def _box(axes: Axes, x: float, y: float, text: str, lit: bool = False) -> None:
-    """A part of the model; a lit one is filled, framed thickly and set in bold."""
-    look = {
-        "boxstyle": "round,pad=0.45",
-        "facecolor": ORANGE if lit else "white",
-        "edgecolor": BLACK if lit else GREY,
-        "linewidth": 2.0 if lit else 1.0,
-    }
-    weight, colour = ("bold", BLACK) if lit else ("normal", GREY)
-    axes.text(x, y, text, ha="center", va="center", bbox=look, weight=weight, color=colour)
-
-
-def _circle() -> dict[str, Any]:
-    return {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": GREY}
-
-
-def _arrow(
-    axes: Axes,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    head: bool = True,
-    width: float = 1.2,
-) -> None:
-    style = "-|>" if head else "-"
-    look = {"arrowstyle": style, "color": GREY, "linewidth": width, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, start, arrowprops=look, zorder=0)
 
 
 def epsilon_bend(inputs: Sequence[float], outputs: Mapping[float, Sequence[float]]) -> Figure:

@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Arc, FancyBboxPatch
+from matplotlib.patches import Arc
 from matplotlib.ticker import FuncFormatter
 
+from llama_course.plots.diagram import arrow, box, frame
 from llama_course.plots.style import (
     BLACK,
     BLUE,
     GREEN,
     GREY,
-    ORANGE,
     PURPLE,
     SKY,
     VERMILION,
@@ -37,35 +36,27 @@ def where_rope(n_layers: int, n_heads: int, n_kv_heads: int) -> Figure:
         axes.set_axis_off()
         axes.set_xlim(0, 15.6)
         axes.set_ylim(-3.5, 3.4)
-        _arrow(axes, (0.1, 0), (0.55, 0))
-        _box(axes, 1.1, 0, "norm")
+        arrow(axes, (0.1, 0), (0.55, 0))
+        box(axes, 1.1, 0, "norm")
         for y, name in ((1.9, "wq"), (0.0, "wk"), (-1.9, "wv")):
-            _arrow(axes, (1.7, 0), (2.95, y))
-            _box(axes, 3.4, y, name)
+            arrow(axes, (1.7, 0), (2.95, y))
+            box(axes, 3.4, y, name)
         for y, name, end in ((1.9, "q", 1.3), (0.0, "k", 0.6)):
-            _arrow(axes, (3.85, y), (4.95, y))
-            _box(axes, 5.6, y, "RoPE", lit=True)
-            _arrow(axes, (6.25, y), (8.25, end))
+            arrow(axes, (3.85, y), (4.95, y))
+            box(axes, 5.6, y, "RoPE", lit=True)
+            arrow(axes, (6.25, y), (8.25, end))
             axes.text(7.2, (y + end) / 2 + 0.35, name, ha="center", style="italic")
-        _arrow(axes, (3.85, -1.9), (10.5, -1.9))
+        arrow(axes, (3.85, -1.9), (10.5, -1.9))
         axes.text(7.2, -1.65, "v", ha="center", style="italic")
-        _box(axes, 8.9, 0.95, "scores\nq · k")
-        _arrow(axes, (9.5, 0.95), (10.55, 0.95))
-        _box(axes, 11.35, 0.95, "softmax")
-        _arrow(axes, (11.35, 0.55), (11.35, -1.45))
-        _box(axes, 11.35, -1.9, "mix of v")
-        _arrow(axes, (12.2, -1.9), (13.25, -1.9))
-        _box(axes, 13.7, -1.9, "wo")
-        _arrow(axes, (14.1, -1.9), (15.4, -1.9))
-        frame = FancyBboxPatch(
-            *((0.3, -2.65), 14.35, 5.35),
-            boxstyle="round,pad=0.05",
-            linestyle="--",
-            edgecolor=GREY,
-            facecolor="none",
-            linewidth=1.0,
-        )
-        axes.add_patch(frame)
+        box(axes, 8.9, 0.95, "scores\nq · k")
+        arrow(axes, (9.5, 0.95), (10.55, 0.95))
+        box(axes, 11.35, 0.95, "softmax")
+        arrow(axes, (11.35, 0.55), (11.35, -1.45))
+        box(axes, 11.35, -1.9, "mix of v")
+        arrow(axes, (12.2, -1.9), (13.25, -1.9))
+        box(axes, 13.7, -1.9, "wo")
+        arrow(axes, (14.1, -1.9), (15.4, -1.9))
+        frame(axes, 0.3, -2.65, 14.35, 5.35)
         axes.text(
             0.4,
             2.95,
@@ -80,23 +71,6 @@ def where_rope(n_layers: int, n_heads: int, n_kv_heads: int) -> Figure:
             weight="bold",
         )
     return made
-
-
-def _box(axes: Axes, x: float, y: float, text: str, lit: bool = False) -> None:
-    """A part of the model; a lit one is filled, framed thickly and set in bold."""
-    look = {
-        "boxstyle": "round,pad=0.45",
-        "facecolor": ORANGE if lit else "white",
-        "edgecolor": BLACK if lit else GREY,
-        "linewidth": 2.0 if lit else 1.0,
-    }
-    weight, colour = ("bold", BLACK) if lit else ("normal", BLACK)
-    axes.text(x, y, text, ha="center", va="center", bbox=look, weight=weight, color=colour)
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    look = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, start, arrowprops=look, zorder=0)
 
 
 def one_curve(curves: Mapping[int, Sequence[float]]) -> Figure:
