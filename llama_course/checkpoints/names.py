@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 
@@ -47,6 +48,11 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     if not config.tie_embeddings:
         shapes[HEAD] = (config.vocab_size, dim)
     return shapes
+
+
+def n_parameters(config: ModelConfig) -> int:
+    """The number of parameters, by arithmetic alone; tied embeddings count once."""
+    return sum(math.prod(shape) for shape in weight_shapes(config).values())
 
 
 def some(names: Iterable[str], count: int = 3) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import os
 import platform
@@ -13,8 +12,8 @@ from pathlib import Path
 import torch
 
 from llama_course import hardware
+from llama_course.checkpoints.names import n_parameters
 from llama_course.config import PRESETS, ModelConfig
-from llama_course.model import Llama
 
 DTYPES = {"float32": 4, "bfloat16": 2}
 CACHE_TOKENS = 2048
@@ -28,14 +27,6 @@ class Fit:
     dtype: str
     need: int
     devices: tuple[str, ...]
-
-
-@functools.cache
-def n_parameters(config: ModelConfig) -> int:
-    """Count the parameters of a model built without memory."""
-    with torch.device("meta"):
-        model = Llama(config)
-    return sum(p.numel() for p in model.parameters())
 
 
 def bytes_to_run(config: ModelConfig, itemsize: int, tokens: int = CACHE_TOKENS) -> int:

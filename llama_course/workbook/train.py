@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from llama_course.checkpoints import save
+from llama_course.checkpoints.names import n_parameters
 from llama_course.config import ModelConfig
 from llama_course.data import encode_corpus, load_split, split
 from llama_course.errors import CourseError
 from llama_course.files import write_text
-from llama_course.hardware import GB, free_memory
+from llama_course.hardware import free_memory, readable
 from llama_course.model import Llama
 from llama_course.plots import save_loss_curve
 from llama_course.tokenizers import SentencePieceTokenizer, train_sentencepiece
@@ -95,13 +96,12 @@ def new_model(config: ModelConfig, seed: int, device: str) -> Llama:
 
 def check_memory(config: ModelConfig, device: str) -> None:
     """Raise `CourseError` where training a model of this size cannot fit into memory."""
-    with torch.device("meta"):
-        count = sum(p.numel() for p in Llama(config).parameters())
+    count = n_parameters(config)
     need, free = count * BYTES_PER_PARAMETER, free_memory(device)
     if free is not None and need > free:
         raise CourseError(
-            f"Training {count:,} parameters takes at least {need / GB:.1f} GB (weights, gradients "
-            f"and AdamW's moments in float32), and {free / GB:.1f} GB are free on {device}; "
+            f"Training {count:,} parameters takes at least {readable(need)} (weights, gradients "
+            f"and AdamW's moments in float32), and {readable(free)} are free on {device}; "
             "choose a smaller size (`llama-course doctor` lists them)."
         )
 

@@ -24,7 +24,7 @@ from llama_course.checkpoints import (
 )
 from llama_course.checkpoints.huggingface import huggingface_name, meta_name
 from llama_course.checkpoints.meta import embedding_split_of, shard_dim
-from llama_course.checkpoints.names import weight_shapes
+from llama_course.checkpoints.names import n_parameters, weight_shapes
 from llama_course.config import LLAMA_3_1_SCALING, PRESETS, ModelConfig, RopeScaling
 from llama_course.errors import CourseError
 from llama_course.model import Llama
@@ -377,3 +377,17 @@ def test_inspection_counts_a_tied_embedding_once(tmp_path: Path) -> None:
     assert info.n_parameters == sum(p.numel() for p in model.parameters())
     assert set(info.stored) == {"q8_0", "float32"}
     assert isinstance(Llama(info.config), Llama)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        ("7B", 6_738_415_616),
+        ("13B", 13_015_864_320),
+        ("33B", 32_528_943_616),
+        ("65B", 65_285_660_672),
+    ],
+)
+def test_the_published_sizes_by_arithmetic(size: str, count: int) -> None:
+    # LLaMA (arXiv 2302.13971), table 2 gives 6.7, 13.0, 32.5 and 65.2 billion.
+    assert n_parameters(ModelConfig.preset(size)) == count
