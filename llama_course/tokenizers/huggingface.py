@@ -15,6 +15,11 @@ from typing import Any
 
 from llama_course.errors import CourseError
 from llama_course.files import write_text
+from llama_course.tokenizers import bpe_huggingface
+from llama_course.tokenizers.bpe import BPETokenizer
+from llama_course.tokenizers.bpe_files import is_ours
+from llama_course.tokenizers.bpe_huggingface import NotByteLevelBPE
+from llama_course.tokenizers.foreign import is_tiktoken
 from llama_course.tokenizers.model_proto import (
     BPE,
     BYTE,
@@ -25,37 +30,54 @@ from llama_course.tokenizers.model_proto import (
     ModelProto,
 )
 from llama_course.tokenizers.protocol import Tokenizer
-from llama_course.tokenizers.sentencepiece import SentencePieceTokenizer, is_tiktoken
+from llama_course.tokenizers.sentencepiece import SentencePieceTokenizer
+from llama_course.tokenizers.tiktoken import TiktokenTokenizer
+from llama_course.tokenizers.tokenizer_json import added_token, begin_template
 
 
 def read_tokenizer(folder: str | Path) -> Tokenizer | None:
     """The tokenizer that belongs to a checkpoint folder (or to the file of a checkpoint).
 
-    Looks for `tokenizer.model`, then `tokenizer.bin`, in the folder; in the folder above too if
-    this is one of Meta's, whose tokenizer lies there. None where there is nothing to read:
-    `no_tokenizer_reason` says why. Raises `CourseError` for a file that is broken.
+    Looks for `tokenizer.model` (of SentencePiece, of Llama 3, or written by `BPETokenizer.save`),
+    then llama2.c's `tokenizer.bin`, in the folder; in the folder above too if this is one of
+    Meta's, whose tokenizer lies there. Then for a `tokenizer.json` that is a byte-level BPE. None
+    where there is nothing to read: `no_tokenizer_reason` says why. Raises `CourseError` for a file
+    that is broken.
     """
     path = _find(Path(folder))
-    return None if path is None else SentencePieceTokenizer(path)
+    if path is None:
+        return None
+    if path.name == "tokenizer.json":
+        try:
+            return BPETokenizer.from_tokenizer_json(path)
+        except NotByteLevelBPE:
+            return None
+    with path.open("rb") as stream:
+        start = stream.read(200)
+    if is_tiktoken(start):
+        return TiktokenTokenizer(path)
+    if is_ours(start):
+        return BPETokenizer.load(path)
+    return SentencePieceTokenizer(path)
 
 
 def no_tokenizer_reason(folder: str | Path) -> str:
     """The sentence for the user when `read_tokenizer` gave None."""
-    folder = _as_folder(Path(folder))
-    if any(_is_llama3(place / "tokenizer.model") for place in _places(folder)):
+    path = _find(Path(folder))
+    if path is None:
         return (
-            f"The tokenizer.model of {folder} is Llama 3's (tiktoken), which is not read yet; "
-            "give the prompt as token ids."
+            f"The folder {_as_folder(Path(folder))} has no tokenizer; put the model's "
+            "tokenizer.model (or tokenizer.json, or llama2.c's tokenizer.bin) into it, or give "
+            "the prompt as token ids."
         )
-    if (folder / "tokenizer.json").is_file():
+    try:
+        BPETokenizer.from_tokenizer_json(path)
+    except NotByteLevelBPE as error:
         return (
-            f"The folder {folder} has only a tokenizer.json, which is not read yet; put the "
-            "model's tokenizer.model beside it, or give the prompt as token ids."
+            f"{str(error).rstrip('.')}. Put the model's tokenizer.model beside it, or give the "
+            "prompt as token ids."
         )
-    return (
-        f"The folder {folder} has no tokenizer; put the model's tokenizer.model (or llama2.c's "
-        "tokenizer.bin) into it, or give the prompt as token ids."
-    )
+    return f"The tokenizer {path} can be read; load the checkpoint again."
 
 
 def _as_folder(path: Path) -> Path:
@@ -68,42 +90,40 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _find(path: Path) -> Path | None:
-    for folder in _places(_as_folder(path)):
-        for name in ("tokenizer.model", "tokenizer.bin"):
-            file = folder / name
-            if file.is_file() and not _is_llama3(file):
-                return file
-    return None
-
-
-def _is_llama3(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        return is_tiktoken(stream.read(200))
+    folder = _as_folder(path)
+    names = ("tokenizer.model", "tokenizer.bin")
+    files = [place / name for place in _places(folder) for name in names]
+    files.append(folder / "tokenizer.json")
+    return next((file for file in files if file.is_file()), None)
 
 
 def write_huggingface_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write the tokenizer so that transformers' `AutoTokenizer` gives the same ids.
 
-    Files: `tokenizer.model`, `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`.
+    Files: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, and for a
+    SentencePiece model its `tokenizer.model`.
 
     Two differences remain, both transformers' way: it reads `<s>` in a text as the control token
     (unless called with `split_special_tokens=True`), and U+2581 as a space, as SentencePiece does.
     Raises `CourseError` for a tokenizer that these files cannot express.
     """
-    if not isinstance(tokenizer, SentencePieceTokenizer):
+    folder = Path(folder)
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        content = tokenizer_json(tokenizer.proto)
+        tokenizer.save(folder / "tokenizer.model")
+        special = {
+            f"{name}_token": tokenizer.id_to_piece(token)
+            for name, token in _special_ids(tokenizer.proto).items()
+        }
+    elif isinstance(tokenizer, BPETokenizer):
+        content = bpe_huggingface.tokenizer_json(tokenizer.model)
+        ends = {"bos_token": tokenizer.model.bos_token, "eos_token": tokenizer.model.eos_token}
+        special = {name: text for name, text in ends.items() if text}
+    else:
         raise CourseError(
             f"A {type(tokenizer).__name__} cannot be written for Hugging Face; "
-            "only a SentencePieceTokenizer can."
+            "only a SentencePieceTokenizer and a BPETokenizer can."
         )
-    folder = Path(folder)
-    content = tokenizer_json(tokenizer.proto)
-    tokenizer.save(folder / "tokenizer.model")
-    special = {
-        f"{name}_token": tokenizer.id_to_piece(token)
-        for name, token in _special_ids(tokenizer.proto).items()
-    }
     config = {
         # Not LlamaTokenizer: that class would replace tokenizer.json's rules by its own.
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -151,15 +171,7 @@ def tokenizer_json(model: ModelProto) -> dict[str, Any]:
                 "which a tokenizer.json cannot express with the same ids."
             )
     special = [
-        {
-            "id": i,
-            "content": piece.text,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
+        added_token(piece.text, i)
         for i, piece in enumerate(model.pieces)
         if piece.type in (CONTROL, UNKNOWN)
     ]
@@ -224,15 +236,6 @@ def _splits(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _with_bos(model: ModelProto) -> dict[str, Any] | None:
-    if model.bos_id < 0:
-        return None
-    bos = model.pieces[model.bos_id].text
-    first = {"SpecialToken": {"id": bos, "type_id": 0}}
-    second = {"SpecialToken": {"id": bos, "type_id": 1}}
-    a, b = {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
-    return {
-        "type": "TemplateProcessing",
-        "single": [first, a],
-        "pair": [first, a, second, b],
-        "special_tokens": {bos: {"id": bos, "ids": [model.bos_id], "tokens": [bos]}},
-    }
+    return (
+        None if model.bos_id < 0 else begin_template(model.pieces[model.bos_id].text, model.bos_id)
+    )

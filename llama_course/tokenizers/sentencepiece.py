@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import chain
@@ -14,7 +12,10 @@ import sentencepiece
 from llama_course.errors import CourseError
 from llama_course.files import written_beside
 from llama_course.tokenizers import llama2c
+from llama_course.tokenizers.foreign import is_tiktoken, kind_of
 from llama_course.tokenizers.model_proto import BYTE, SPACE, ModelProto
+from llama_course.tokenizers.utf8 import begins_a_character as _begins_a_character
+from llama_course.tokenizers.utf8 import check_surrogates as _check_surrogates
 
 
 class SentencePieceTokenizer:
@@ -184,27 +185,6 @@ class SentencePieceTokenizer:
         return token
 
 
-def _check_surrogates(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise CourseError(
-            f"Character {error.start} of the text is a lone surrogate "
-            f"(U+{ord(text[error.start]):04X}), half of a character, and cannot be encoded; "
-            'read the text again as UTF-8, or remove it with text.encode("utf-8", "ignore").'
-        ) from None
-
-
-def _begins_a_character(tail: bytes) -> bool:
-    """Whether `tail` is valid UTF-8 so far, and not yet a whole character."""
-    try:
-        _, used = codecs.utf_8_decode(tail, "strict", False)
-    except UnicodeDecodeError:
-        return False
-    # Python waits for the third byte of an encoded surrogate too, which no character has.
-    return used == 0 and not b"\xed\xa0" <= tail[:2] < b"\xee"
-
-
 def _read(path: Path) -> bytes:
     if path.is_dir():
         raise CourseError(f"{path} is a folder; give the tokenizer.model or tokenizer.bin in it.")
@@ -218,17 +198,6 @@ def _read(path: Path) -> bytes:
         raise CourseError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
-# What is found in the place of a tokenizer.model, by its first bytes.
-_OTHER_KINDS = {
-    b"<": "a web page",
-    b"{": "JSON, perhaps a tokenizer.json",
-    b"\x80": "a Python pickle",
-    b"PK": "a zip archive, perhaps a checkpoint",
-    b"version https://git-lfs": "a Git LFS pointer, not the file it points to",
-    b"GGUF": "a GGUF file",
-}
-
-
 def _parse(data: bytes, name: str) -> ModelProto:
     if not data:
         raise CourseError(f"{name} is empty; a SentencePiece model was expected, fetch it again.")
@@ -239,11 +208,11 @@ def _parse(data: bytes, name: str) -> ModelProto:
 
 
 def _refused(data: bytes, name: str, reason: str) -> CourseError:
-    for start, kind in _OTHER_KINDS.items():
-        if data.lstrip().startswith(start):
-            return CourseError(
-                f"{name} is no SentencePiece model but {kind}; give the tokenizer.model itself."
-            )
+    kind = kind_of(data)
+    if kind is not None:
+        return CourseError(
+            f"{name} is no SentencePiece model but {kind}; give the tokenizer.model itself."
+        )
     if is_tiktoken(data):
         return CourseError(
             f"{name} is a tokenizer of the tiktoken kind (Llama 3), not a SentencePiece model; "
@@ -260,8 +229,3 @@ def _refused(data: bytes, name: str, reason: str) -> CourseError:
         f"{name} is not a whole SentencePiece model: {reason}; "
         f"it has {len(data):,} bytes and may be cut short, so fetch it again."
     )
-
-
-def is_tiktoken(data: bytes) -> bool:
-    """Whether this is the beginning of Llama 3's kind of file: base64, a space, a rank."""
-    return re.match(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n", data) is not None

@@ -163,10 +163,19 @@ def test_a_broken_tokenizer_is_an_error(tmp_path):
         read_tokenizer(tmp_path)
 
 
-def test_kinds_that_are_not_read_yet(tmp_path):
+def test_a_tokenizer_json_of_another_kind_is_not_read(plain, tmp_path):
+    """Ours among them: from the tokenizer.model the library itself encodes, so that is needed."""
+    write_huggingface_tokenizer(plain, tmp_path)
+    (tmp_path / "tokenizer.model").unlink()
+    assert read_tokenizer(tmp_path) is None
+    reason = no_tokenizer_reason(tmp_path)
+    assert "as SentencePiece does" in reason and "tokenizer.model beside it" in reason
     (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
-    assert read_tokenizer(tmp_path) is None
-    assert "only a tokenizer.json, which is not read yet" in no_tokenizer_reason(tmp_path)
+    with pytest.raises(CourseError, match="has no model"):
+        read_tokenizer(tmp_path)
+
+
+def test_a_tiktoken_file_that_is_not_llama3s(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\n")
-    assert read_tokenizer(tmp_path) is None
-    assert "Llama 3's" in no_tokenizer_reason(tmp_path)
+    with pytest.raises(CourseError, match="holds 2 tokens, expected 128,000"):
+        read_tokenizer(tmp_path)
