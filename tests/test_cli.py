@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -64,6 +65,29 @@ def test_generate_streams_text_and_repeats_with_a_seed(hugging, capsys) -> None:
     assert run(line) == 0
     assert capsys.readouterr().out == first
     assert first.startswith("bamo") and len(first) > 6
+
+
+def test_compare_says_where_two_checkpoints_differ(hugging, tmp_path, model, capsys) -> None:
+    save(model, tmp_path / "meta", format="meta", drop=("max_seq_len",))
+    assert run(["compare", str(hugging), str(tmp_path / "meta"), "--max-seq-len", "64"]) == 0
+    assert "No difference." in capsys.readouterr().out
+    weights = load_file(hugging / "model.safetensors")
+    name = "model.layers.1.self_attn.k_proj.weight"
+    weights[name] = weights[name].unflatten(0, (2, -1, 2)).transpose(1, 2).flatten(0, 2)
+    shutil.copytree(hugging, tmp_path / "wrong")
+    save_file(weights, tmp_path / "wrong" / "model.safetensors")
+    assert run(["compare", str(tmp_path / "meta"), str(tmp_path / "wrong"), "-p", "bamo",
+                "--max-seq-len", "64"]) == 2  # fmt: skip
+    assert "tokenizer" in capsys.readouterr().err  # of A, which has none
+    assert run(["compare", str(hugging), str(tmp_path / "wrong"), "-p", "bamo"]) == 1
+    out = capsys.readouterr().out
+    assert "layers.1.attention.wk weight" in out and "Hugging Face's order" in out
+    assert "Its output moves by up to" in out and "tolerance: weights" in out
+
+
+def test_compare_with_what_cannot_be(hugging, tmp_path, capsys) -> None:
+    assert "nothing at" in told(capsys, "compare", hugging, tmp_path / "nowhere")
+    assert "dtype cannot be" in told(capsys, "compare", hugging, hugging, "--dtype", "float8")
 
 
 def test_convert_there_and_back_keeps_every_bit(hugging, tmp_path, model, capsys) -> None:

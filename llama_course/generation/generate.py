@@ -7,21 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llama_course.errors import CourseError
 from llama_course.generation.sampling import check_sampling, sample
+from llama_course.generation.stepping import (
+    Ids,
+    Stepper,
+    check_model,
+    has_cache,
+    warn_without_cache,
+)
 from llama_course.generation.stopping import StopFilter
 from llama_course.hardware import GB, free_memory
-from llama_course.model import KVCache, Llama
 from llama_course.tokenizers import StreamDecoder, Tokenizer
-
-Ids = list[int]
 
 
 @overload
 def generate(
-    model: Llama,
+    model: nn.Module,
     tokenizer: Tokenizer,
     prompt: str | Ids,
     max_new_tokens: int = ...,
@@ -36,7 +40,7 @@ def generate(
 
 @overload
 def generate(
-    model: Llama,
+    model: nn.Module,
     tokenizer: Tokenizer,
     prompt: list[str] | list[Ids],
     max_new_tokens: int = ...,
@@ -50,7 +54,7 @@ def generate(
 
 
 def generate(
-    model: Llama,
+    model: nn.Module,
     tokenizer: Tokenizer,
     prompt: str | Ids | list[str] | list[Ids],
     max_new_tokens: int = 100,
@@ -70,8 +74,13 @@ def generate(
     the likeliest token each time; see `sample` for the rest. The same `seed` gives the same text
     on the same device.
 
+    `model` is the library's or a class of your own with a `config` and a
+    `forward(tokens, *, cache=None)` that returns logits (batch, seq, vocab) in float32. It brings
+    its cache, `new_cache(batch_size, max_seq_len)`; without one the whole text is read again for
+    each token. A forward that takes no `lengths` needs prompts of one length.
+
     Raises `CourseError` at once for an empty prompt, ids outside the vocabulary, or a prompt that
-    does not fit into the context.
+    does not fit into the context; and, at a step, for logits that are not what they must be.
     """
     if isinstance(stop, str):
         stop = (stop,)
@@ -94,7 +103,7 @@ def generate(
 
 
 def generate_ids(
-    model: Llama,
+    model: nn.Module,
     prompts: list[Ids],
     max_new_tokens: int = 100,
     *,
@@ -127,33 +136,23 @@ def generate_ids(
 
 
 def _steps(
-    model: Llama,
+    model: nn.Module,
     prompts: list[Ids],
     room: int,
     draw: Callable[[Tensor], Tensor],
     stop_ids: set[int],
     ended: list[bool],
 ) -> Iterator[list[int | None]]:
-    weight = next(model.parameters())
-    lengths = [len(p) for p in prompts]
-    cache = KVCache(
-        model.config, len(prompts), max(lengths) + room, dtype=weight.dtype, device=weight.device
-    )
-    padded = [p + [0] * (max(lengths) - len(p)) for p in prompts]
-    tokens = torch.tensor(padded, device=weight.device)
-    new = None if len(set(lengths)) == 1 else lengths
-    for _ in range(room):
-        with torch.no_grad():
-            logits = model(tokens, cache=cache, lengths=new, logits="last")[:, 0]
+    stepper = Stepper(model, prompts, room)
+    logits = stepper.read()
+    for left in reversed(range(room)):
         chosen = draw(logits)
         ids = chosen.tolist()
         ended[:] = [e or i in stop_ids for e, i in zip(ended, ids, strict=True)]
         yield [None if e else i for e, i in zip(ended, ids, strict=True)]
-        if all(ended):
+        if all(ended) or not left:
             return
-        tokens = chosen[:, None]
-        # An ended row is fed nothing more: its slots in the cache stay empty.
-        new = [0 if e else 1 for e in ended] if any(ended) else None
+        logits = stepper.step(chosen, ended)
 
 
 def _text(
@@ -189,9 +188,9 @@ def _as_batch(prompt: str | Ids | list[str] | list[Ids]) -> tuple[list[str] | li
     return prompt, False  # type: ignore[return-value]
 
 
-def _checked_room(model: Llama, prompts: list[Ids], max_new_tokens: int) -> int:
+def _checked_room(model: nn.Module, prompts: list[Ids], max_new_tokens: int) -> int:
     """How many new tokens fit. Raises `CourseError` for prompts that cannot be read."""
-    config = model.config
+    config = check_model(model, prompts)
     if max_new_tokens < 1:
         raise CourseError(f"max_new_tokens must be at least 1, found {max_new_tokens}.")
     for row in prompts:
@@ -224,6 +223,9 @@ def _checked_room(model: Llama, prompts: list[Ids], max_new_tokens: int) -> int:
             "so the scores differ slightly from one forward over the whole text.",
             stacklevel=4,
         )
+    warn_without_cache(model)
+    if not has_cache(model):
+        return room
     weight = next(model.parameters())
     per_token = 2 * config.n_layers * config.n_kv_heads * config.head_dim * weight.element_size()
     need, free = per_token * len(prompts) * (longest + room), free_memory(weight.device)

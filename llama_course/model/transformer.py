@@ -83,6 +83,11 @@ class Llama(nn.Module):
             scale = (2 * self.config.n_layers) ** -0.5 if deeper else 1.0
             nn.init.normal_(weight, std=0.02 * scale, generator=generator)
 
+    def new_cache(self, batch_size: int = 1, max_seq_len: int | None = None) -> KVCache:
+        """An empty cache for this model, in its weights' dtype and on their device."""
+        weight = next(self.parameters())
+        return KVCache(self.config, batch_size, max_seq_len, weight.dtype, weight.device)
+
     def forward(
         self,
         tokens: Int[Tensor, "batch seq"],

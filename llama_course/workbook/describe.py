@@ -7,10 +7,10 @@ from pathlib import Path
 
 from llama_course.checkpoints import CheckpointInfo, inspect_checkpoint
 from llama_course.checkpoints.inspection import BYTES_PER_PARAMETER
+from llama_course.checkpoints.names import n_parameters
 from llama_course.config import ALIASES, PRESETS, ModelConfig
 from llama_course.errors import CourseError, nearest
 from llama_course.hardware import GIB, readable
-from llama_course.workbook.doctor import n_parameters
 
 CACHE_TOKENS = 2048
 
