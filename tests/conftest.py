@@ -47,10 +47,14 @@ def fixed_chance() -> Iterator[None]:
     torch.set_grad_enabled(grad)
 
 
+# Of each exercise: every pair of a catalogue, every change of the syntax tree, every wrong answer.
+LONG_PROOFS = ("two_mistakes_at_once", "every_change_of_the_syntax_tree", "wrong_answers_outside")
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m decides what is left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "two_mistakes_at_once" in item.name:  # every pair of a catalogue, in each exercise
+        if any(words in item.name for words in LONG_PROOFS):
             item.add_marker(pytest.mark.slow)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -38,6 +39,9 @@ from llama_course.checks.exercise import (
 from llama_course.checks.mutants import mutants
 
 ENOUGH = 20  # wrong answers outside the catalogue
+# Of a large catalogue's pairs an even share is tried, and all that are `masked`: their number grows
+# with the square of the catalogue. LLAMA_COURSE_ALL_PAIRS=1 tries every one.
+MOST_PAIRS = 150
 EXPECTED_BY_HAND = Tolerance(1e-4, 1e-6, "worked by hand to four digits")
 
 Form = str | tuple[str, ...]
@@ -183,9 +187,13 @@ class ExerciseTests:
         assert not faults, "\n".join(faults)
 
     def test_two_mistakes_at_once_fail_and_get_no_false_name(self) -> None:
+        every = list(combined(self.exercise))
+        step = 1 if os.environ.get("LLAMA_COURSE_ALL_PAIRS") else -(-len(every) // MOST_PAIRS)
         tried, faults = set(), []
-        for one, other, text in combined(self.exercise):
+        for number, (one, other, text) in enumerate(every):
             pair = (one.name, other.name)
+            if number % step and pair not in self.masked:
+                continue
             tried.add(pair)
             verdicts = judged(self.exercise, text)
             found = names(verdicts)

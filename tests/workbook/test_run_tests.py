@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from llama_course.errors import CourseError
+from llama_course.workbook import home
 from llama_course.workbook import run_tests as module
-from llama_course.workbook.run_tests import Stage, chosen_stage, notebook_stage, run_tests, stages
+from llama_course.workbook.run_tests import (
+    QUICK_NOTEBOOKS,
+    Stage,
+    chosen_stage,
+    notebook_stage,
+    run_tests,
+    stages,
+)
 
 NOTEBOOK = """{"cells": [{"cell_type": "code", "id": "a", "execution_count": 1, "metadata": {},
 "outputs": [{"name": "stdout", "output_type": "stream", "text": ["%s\\n"]}],
@@ -45,6 +53,12 @@ def test_quick_leaves_out_the_slow_ones(tmp_path: Path) -> None:
     assert "not slow" in pytest_stage.arguments
     pytest_stage = next(s for s in stages(tmp_path, quick=False) if s.name.startswith("pytest"))
     assert "not slow" not in pytest_stage.arguments
+
+
+def test_the_quick_run_executes_a_few_notebooks() -> None:
+    arguments = stages(home.repository(), quick=True)[-1].arguments
+    found = [Path(name).stem for name in arguments if name.endswith(".ipynb")]
+    assert found == sorted(QUICK_NOTEBOOKS)
 
 
 def test_arguments_go_to_pytest_alone() -> None:

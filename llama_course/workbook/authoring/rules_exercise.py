@@ -81,9 +81,9 @@ def _check_task(lesson: Lesson, cell: SourceCell, found: Task) -> Iterator[Probl
 
 def solution_lines(found: Task) -> list[str]:
     """Lines that only the solution has and that say something: what must not be given away."""
-    starter = {line.strip() for line in found.starter.split("\n")}
     lines = [line.strip() for line in found.solution.split("\n")]
-    return [line for line in lines if line not in starter and len(line) >= 12 and line[0] != "#"]
+    known = found.starter
+    return [line for line in lines if line not in known and len(line) >= 12 and line[0] != "#"]
 
 
 def _check_pairs(lesson: Lesson, answers: list[SourceCell]) -> Iterator[Problem]:
