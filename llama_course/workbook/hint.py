@@ -59,12 +59,25 @@ def hint(name: str) -> Hint:
 
 
 def remember(name: str, verdicts: Mapping[str, Verdict]) -> None:
-    """Keep what the last check found, for the hint that depends on it."""
+    """Keep what the last check found, for the hint that depends on it.
+
+    A check that finds something else than the one before makes that hint due again.
+    """
     from llama_course.workbook.result import shown
 
     found = shown(tuple(verdicts.values()))
-    if found is not None:
-        _last[name] = found
+    if found is None:
+        return
+    before = _last.get(name)
+    if before is not None and _what(before) != _what(found):
+        _given[name] = min(_given.get(name, 0), 2)
+    _last[name] = found
+
+
+def _what(verdict: Verdict) -> tuple[object, ...]:
+    """What a hint by symptom would speak of."""
+    names = tuple(mistake.name for mistake in verdict.mistakes)
+    return verdict.part, verdict.state, names, verdict.case and verdict.case.title
 
 
 def _by_symptom(exercise: Exercise) -> str:

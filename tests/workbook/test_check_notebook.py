@@ -160,6 +160,12 @@ def test_hints_go_from_a_nudge_to_the_way_out(book: Notebook) -> None:
     assert "solutions/" in hint("rms_norm").text
     assert "solutions/" in hint("rms_norm").text
     assert "did you mean" in hint("rmsnorm").text
+    book.check("rms_norm")
+    assert "solutions/" in hint("rms_norm").text, "the same mistake: nothing new to say"
+    book.run("def rms_norm(x, weight, eps):\n    return torch.tanh(x)")
+    book.check("rms_norm")
+    assert "Take the smallest input" in hint("rms_norm").text
+    assert "solutions/" in hint("rms_norm").text
 
 
 def test_the_third_hint_without_a_known_mistake(book: Notebook) -> None:
