@@ -158,8 +158,16 @@ def why(question: dict[str, Any], letter: str) -> str:
 
 
 def inline(text: str) -> str:
-    """A line or two of Markdown as HTML: `code`, **bold**, line ends; $formulas$ are left alone."""
-    text = html.escape(text, quote=False)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-    text = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
-    return text.replace("\n\n", "<br><br>").replace("\n", " ")
+    """A line or two of Markdown as HTML: `code`, **bold**, *emphasis*, lines; $formulas$ stay."""
+    parts = re.split(r"(`[^`]+`|\$[^$]+\$)", html.escape(text, quote=False))
+    return "".join(map(_inline_part, parts)).replace("\n\n", "<br><br>").replace("\n", " ")
+
+
+def _inline_part(part: str) -> str:
+    """Code, a formula, or the text between them, whose stars are Markdown's."""
+    if part.startswith("`") and len(part) > 1:
+        return f"<code>{part[1:-1]}</code>"
+    if part.startswith("$"):
+        return part
+    part = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", part)
+    return re.sub(r"(?<![\w*])\*(\w(?:[^*]*\w)?)\*(?![\w*])", r"<em>\1</em>", part)

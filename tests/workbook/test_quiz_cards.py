@@ -84,6 +84,9 @@ def test_text_is_escaped() -> None:
     assert quizzes.inline("a < b & `x<y` **c** $a<b$") == (
         "a &lt; b &amp; <code>x&lt;y</code> <strong>c</strong> $a&lt;b$"
     )
+    assert quizzes.inline("*ox* 2 * 3 * 4 `x*y*z` $a*b*c$ **d**") == (
+        "<em>ox</em> 2 * 3 * 4 <code>x*y*z</code> $a*b*c$ <strong>d</strong>"
+    )
 
 
 def test_the_source_is_read_in_full() -> None:
