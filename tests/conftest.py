@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("MPLBACKEND", "Agg")
 HOME = Path(tempfile.mkdtemp(prefix="llama-course-home-"))
 os.environ["LLAMA_COURSE_HOME"] = str(HOME)
@@ -30,6 +33,7 @@ install_import_hook("llama_course", "shape_checker.checked")  # tests/shape_chec
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from record_slow import listed  # noqa: E402
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
@@ -53,8 +57,10 @@ LONG_PROOFS = ("two_mistakes_at_once", "every_change_of_the_syntax_tree", "wrong
 
 @pytest.hookimpl(tryfirst=True)  # before -m decides what is left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    measured = {*listed()}
     for item in items:
-        if any(words in item.name for words in LONG_PROOFS):
+        named = item.nodeid.split("[")[0]
+        if named in measured or any(words in item.name for words in LONG_PROOFS):
             item.add_marker(pytest.mark.slow)
 
 
