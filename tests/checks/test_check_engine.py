@@ -7,6 +7,7 @@ import random
 import threading
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -306,6 +307,18 @@ def test_two_mistakes_that_fit_are_both_said() -> None:
     assert [m.name for m in found.mistakes] == ["times two", "squared"]
     assert "Two mistakes look alike" in found.message
     assert judge(exercise, {"half": lambda x: x / 2}, {})["half"].state == "pass"
+
+
+def test_an_error_of_torchs_own_is_no_missing_line(tmp_path: Path) -> None:
+    file = tmp_path / "answer.py"
+    file.write_text("def rms_norm(x, weight, eps):\n    return x & x\n", encoding="utf-8")
+    space: dict[str, Any] = {}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), space)
+    with pytest.raises(NotImplementedError):
+        space["rms_norm"](torch.ones(1), None, None)
+    found = judge(checks.find("rms_norm"), {"rms_norm": space["rms_norm"]}, {})["rms_norm"]
+    assert found.state == "crashed"
+    assert "still raises" not in found.message
 
 
 def test_values_near_a_rounding_boundary_are_left_out() -> None:

@@ -166,7 +166,7 @@ class _Trial:
         assert difference is not None
         raised = got.raised
         at_fault = raised is not None and not raised.by_script and difference.symptom == "raised"
-        if at_fault and raised is not None and raised.name == "NotImplementedError":
+        if at_fault and raised is not None and raised.unwritten:
             words = f"`{self.part}` still raises NotImplementedError {raised.place}".rstrip()
             words += ": write that, then check again."
             state = NOT_ATTEMPTED if first is next(iter(self.got)) else CRASHED

@@ -46,6 +46,13 @@ class Raised:
     place: str  # "in `rms_norm`, at the line `return x / 0`", or empty
     by_script: bool = False  # the script could not go on with what it got
 
+    @property
+    def unwritten(self) -> bool:
+        """A line that the starter left to write; torch raises the same for a wrong dtype."""
+        if self.name != "NotImplementedError":
+            return False
+        return "raise NotImplementedError" in self.place or not self.message
+
 
 @dataclass(frozen=True)
 class Transcript:
