@@ -32,7 +32,10 @@ def find(name: str) -> Exercise:
     """The exercise of that name, or the one of which it is a part."""
     if name in names():
         return load(name)
-    for exercise in everything():
+    # A part is often named like its file (Block, MyLlama): others need not be imported then.
+    plain = name.replace("_", "").lower()
+    for file in sorted(names(), key=lambda file: file.replace("_", "") != plain):
+        exercise = load(file)
         if name in exercise.parts:
             return exercise
     known = [*names(), *(part for e in everything() for part in e.parts)]

@@ -33,7 +33,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     A query's weights are the softmax of its scores over the keys that it may look at.
     Its result is the sum of the values, each times its weight; every head works by itself.
     Hidden keys count for nothing, however large their scores are, and however small the others'.
-    Scores may be large: no exponential overflows.
+    In float32, scores may lie anywhere from -30,000 to 30,000: no exponential overflows.
     A query that may look at nothing gets zeros, and no gradient becomes NaN because of it.
     The softmax (exponentials, sum, quotient) is computed in float32, and so is the sum of the
     values; finished weights may be rounded to the dtype of q in between.
@@ -67,7 +67,7 @@ MASK = (
 HIDDEN = (
     "Hidden keys count for nothing, however large their scores are, and however small the others'."
 )
-LARGE = "Scores may be large: no exponential overflows."
+LARGE = "In float32, scores may lie anywhere from -30,000 to 30,000: no exponential overflows."
 BLIND = "A query that may look at nothing gets zeros, and no gradient becomes NaN because of it."
 WIDE = (
     "The softmax (exponentials, sum, quotient) is computed in float32, and so is the sum of the "
@@ -138,6 +138,22 @@ def three_masks(answer: Any) -> Iterator[tuple[str, Any]]:
     for args in THREE_MASKS:
         shape = tuple(args[3].shape)
         yield f"the result for a mask of shape {shape}", answer.attention(*args)
+
+
+def rows_of_one(answer: Any) -> Iterator[tuple[str, Any]]:
+    """One new token for each of two texts, in three heads: the masks of a decoding step."""
+    mask = torch.stack((marks("xxx."), marks("x...")))
+    args = some(2, 3, 1, 4, 8, seed=70)
+    for kind in (mask, mask[:, None]):
+        yield f"the result for a mask of shape {tuple(kind.shape)}", answer.attention(*args, kind)
+
+
+def unchanged(answer: Any) -> Iterator[tuple[str, Any]]:
+    """Masks of each kind, also where a query sees nothing and a repair may write into the mask."""
+    blind = marks("x..x", "....", ".xxx")
+    for mask in (THREE_MASKS[2][3], blind, blind.expand(2, -1, -1).clone()):
+        name = f"the result for a mask of shape {tuple(mask.shape)}"
+        yield name, answer.attention(*some(2, 2, 3, 4, 8, seed=36), mask)
 
 
 def many_shapes(answer: Any) -> Iterator[tuple[str, Any]]:
@@ -297,9 +313,16 @@ CASES = (
         "a repair that looks at one mask only",
         calls(
             "attention",
-            *some(2, 2, 2, 3, 8, seed=25),
+            *some(2, 3, 2, 3, 8, seed=25),
             torch.stack((marks("x..", "xx."), marks("...", "..."))),
         ),
+    ),
+    Case(
+        "One new token for each row of the batch, and each row sees another number of keys",
+        "edge",
+        MASK,
+        "an axis of one query taken for the axis of the heads, as many heads as rows assumed",
+        rows_of_one,
     ),
     Case(
         "Scores near 1000, and near -1000",
@@ -350,7 +373,7 @@ CASES = (
         "inputs",
         INPUTS,
         "work in place: q.float() of a float32 tensor is q itself",
-        calls("attention", *some(2, 2, 3, 4, 8, seed=36), THREE_MASKS[2][3]),
+        unchanged,
     ),
     Case(
         "Gradients flow to q, k and v",
@@ -485,11 +508,13 @@ MISTAKES = (
         "What do the weights of the first of three tokens sum to?",
     ),
     Mistake(
-        "mask after the exponentials",
-        "Hidden keys are taken out after the exponentials, and the rest is divided by its own sum. "
-        "That is right on paper; but where a hidden score is far larger than the others, nothing "
-        "but zeros is left to divide.",
+        "hidden scores in the maximum",
+        "The largest score, which every exponential is measured against, may be a hidden one: the "
+        "maximum is taken before the mask, or hidden keys are taken out after the softmax and the "
+        "rest is divided by its own sum. That is right on paper; but where a hidden score is far "
+        "larger than the others, nothing but zeros is left to divide.",
         (
+            edit(FILL, "scores", SOFT, normalised(f"{EXPS}.masked_fill(~mask & sees, 0.0)")),
             edit(FILL, "scores", SOFT, f"{AFTER} / {AFTER}.sum(dim=-1, keepdim=True)"),
             edit(FILL, "scores", SOFT,
                  f"{AFTER} / {AFTER}.sum(dim=-1, keepdim=True).clamp(min=1e-9)"),
@@ -515,6 +540,35 @@ MISTAKES = (
         "additive mask has 0 and minus infinity.",
         (edit(FILL, "scores + mask"), short(fill="scores + mask")),
         "Which number, added to any score, gives the weight 0?",
+    ),
+    Mistake(
+        "NaN everywhere",
+        "Every number is NaN, also where all keys are in sight: 0 times infinity is no number, and "
+        "so a mask of 0 and 1 cannot be multiplied by minus infinity. Choose with masked_fill or "
+        "where.",
+        (
+            edit(FILL, "scores + (~mask) * -math.inf"),
+            edit(FILL, "scores * mask + (~mask) * -math.inf"),
+            short(fill="scores + (~mask) * -math.inf"),
+        ),
+        "What is 0 times minus infinity?",
+    ),
+    Mistake(
+        "number beyond float16",
+        "Hidden scores get a number that their dtype does not have, such as -1e9 in float16, which "
+        "ends at 65,504. Minus infinity is in every dtype; or widen the scores first.",
+        (
+            edit(FILL, "torch.where(mask, scores, torch.full_like(k[:, :, None, :, 0], -1e9))"),
+            *(
+                form
+                for out in ("weights @ v", OUT)
+                for form in (
+                    edit(SCORES + SCALE, NARROW, FILL, "scores.masked_fill(~mask, -1e9)", OUT, out),
+                    short(scores=NARROW, fill="scores.masked_fill(~mask, -1e9)", out=out),
+                )
+            ),
+        ),
+        "Look at torch.finfo(torch.float16).min.",
     ),
     Mistake(
         "mask inverted",
@@ -597,6 +651,7 @@ MISTAKES = (
             for low in ("-1e4", "-1e3", "-100.0", "-10.0")
             for form in (
                 edit(FILL, f"scores.masked_fill(~mask & sees, {low})"),
+                short(fill=f"scores.masked_fill(~mask, {low})", soft=f"{SOFT} * mask"),
                 *(() if low == "-1e4" else (short(fill=f"scores.masked_fill(~mask, {low})"),)),
             )
         ),
@@ -666,6 +721,20 @@ MISTAKES = (
             short(fill="scores", soft=f"({normalised('(scores.exp() * mask)')}).nan_to_num()"),
         ),
         "What can you subtract from all scores of a query without changing their softmax?",
+    ),
+    Mistake(
+        "maximum over another axis",
+        "The largest score is taken over everything, or over the queries; each query has its own. "
+        "Less a number that is far larger than all of its scores, its exponentials are all 0.",
+        (
+            short(soft=normalised("torch.exp(scores - scores.max())")),
+            *(
+                edit(SOFT, normalised(f"torch.exp(scores - scores.{largest})", guard))
+                for largest in ("max()", "amax(dim=-2, keepdim=True)")
+                for guard in ("", ".clamp(min=1e-9)")
+            ),
+        ),
+        "Whose largest score do you subtract from which scores?",
     ),
     Mistake(
         "k not transposed",
@@ -744,10 +813,13 @@ MISTAKES = (
     ),
     Mistake(
         "batch of masks along the heads",
-        "A mask of shape (batch, q_len, k_len) is used as it is, so that its rows are laid along "
-        "the heads: broadcasting aligns axes at the right.",
+        "The rows of a mask (batch, q_len, k_len) are laid along the heads. So it comes out where "
+        "the mask is used as it is, since broadcasting aligns axes at the right, and where it is "
+        "repeated as a whole and then cut into rows and heads.",
         (
             edit(AXIS, "    pass"),
+            edit(AXIS, "    if mask.dim() == 3:\n        mask = mask.repeat(q.shape[1], 1, 1)"
+                       ".view(*q.shape[:2], *mask.shape[1:])"),
             short().replace(AXIS + "\n", ""),
         ),
         "Write the shapes of scores and mask below each other, aligned at the right.",
@@ -818,17 +890,19 @@ MISTAKES = (
     ),
     Mistake(
         "works on its arguments in place",
-        "q.float() of a float32 q is q itself, and so an operation that ends in an underscore, or "
-        "/= and *=, changes the caller's tensor; likewise for the mask.",
+        "An operation that ends in an underscore, an assignment to a part of a tensor, and /=, *= "
+        "or |= change the caller's tensor: the mask, or q, since q.float() of a float32 q is q "
+        "itself.",
         (
             edit(SCORES + SCALE,
                  "q.float().div_(math.sqrt(q.shape[-1])) @ k.float().transpose(-2, -1)"),
             edit(FILL, "scores.masked_fill(mask.logical_not_() & sees, -math.inf)"),
+            edit(SEES, f"{SEES}\n    mask |= ~sees"),
             short(scores="q.float().div_(math.sqrt(q.shape[-1])) @ k.float().transpose(-2, -1)"),
             short(fill="scores.masked_fill(mask.logical_not_(), -math.inf)"),
             short(fill="scores.masked_fill(mask.logical_not_(), -1e9)"),
         ),
-        "Leave the underscore away: a new tensor is made, and the old one stays.",
+        "Write a = a / b or mask = mask | b: a new tensor is made, and the old one stays.",
     ),
 )  # fmt: skip
 

@@ -41,6 +41,12 @@ SAME = "The same three numbers always give the same result."
 DIGITS = Tolerance(1e-9, 0.0, "float64: three operations in any order")
 
 
+def is_float(answer: Any) -> Iterator[tuple[str, Any]]:
+    """What kind of thing comes back; its value is other cases' task."""
+    result = answer.bits_per_byte(2.0, 3, 7)
+    yield "the result of bits_per_byte", 0.0 if isinstance(result, float | int) else result
+
+
 def twice(answer: Any) -> Iterator[tuple[str, Any]]:
     """Other numbers in between."""
     yield "the first result", answer.bits_per_byte(2.5, 1000, 3700)
@@ -56,7 +62,7 @@ def cut_in_two(answer: Any) -> Iterator[tuple[str, Any]]:
 
 CASES = (
     Case("The result is a Python float", "shape", RESULT, "a tensor, a whole number",
-         calls("bits_per_byte", 2.0, 3, 7), dtype=None, tolerance=RELATIVE),
+         is_float, dtype=None, tolerance=RELATIVE),
     Case("By hand: 10 tokens of one bit each stand for 20 bytes", "example", RESULT,
          "a base of the logarithm, tokens and bytes swapped",
          calls("bits_per_byte", math.log(2), 10, 20), dtype=None, tolerance=DIGITS,
@@ -92,13 +98,13 @@ MISTAKES = (
         "nats per byte",
         "The loss stays in nats: it is never divided by ln 2, which is what a bit is in nats.",
         (edit(BITS, "nats"),),
-        "What is the result for a loss of ln 2 nats?",
+        "What is the result for a loss of ln 2 nats? (math.log2(2) is 1, and changes nothing.)",
     ),
     Mistake(
         "multiplied by ln 2",
         "The loss is multiplied by ln 2, so one nat becomes 0.69 bits; a nat is more than a bit.",
         (edit(BITS, "nats * math.log(2)"), edit(BITS, "nats / math.log2(math.e)")),
-        "Which is longer, a mile or a kilometre, and which number gets larger?",
+        "A nat is 1.44 bits. Should the number of bits be larger or smaller than that of nats?",
     ),
     Mistake(
         "base ten",
@@ -121,10 +127,29 @@ MISTAKES = (
         "ln 2 written short",
         "ln 2 is written with a few digits only; math.log(2) has sixteen.",
         (
-            *(edit("math.log(2)", n) for n in ("0.69", "0.693", "0.6931", "0.69315", "0.7")),
-            *(edit(BITS, f"nats * {n}") for n in ("1.44", "1.443", "1.4427")),
+            *(
+                edit("math.log(2)", n)
+                for n in ("0.69", "0.693", "0.6931", "0.69315", "0.7", "0.693147", "0.6931472")
+            ),
+            *(edit(BITS, f"nats * {n}") for n in ("1.44", "1.443", "1.4427", "1.442695")),
         ),
         "math.log(2) costs nothing.",
+    ),
+    Mistake(
+        "float32 on the way",
+        "A torch tensor is in between, with float32's seven digits; a Python float has sixteen, "
+        "and math.log gives one.",
+        tuple(
+            f"import torch\ndef bits_per_byte(nats, n_tokens, n_bytes):\n    return {text}\n"
+            for text in (
+                "nats / torch.log(torch.tensor(2.0)).item() * n_tokens / n_bytes",
+                "(torch.tensor(nats) / math.log(2) * n_tokens / n_bytes).item()",
+                "(torch.tensor(nats) * n_tokens / n_bytes / math.log(2)).item()",
+                "(torch.tensor(nats) * n_tokens / n_bytes).item() / math.log(2)",
+                "(torch.tensor(nats) * n_tokens / math.log(2) / n_bytes).item()",
+            )
+        ),
+        "How many digits of torch.tensor(2.0).log().item() are right?",
     ),
     Mistake(
         "bits per token",
@@ -163,9 +188,9 @@ MISTAKES = (
     ),
     Mistake(
         "bytes counted in bits",
-        "The bytes are multiplied by eight, as if the result were a compression ratio; it is bits "
-        "for each byte, and a file as it lies has eight.",
-        (edit(QUOTIENT, "whole / (8 * n_bytes)"),),
+        "A factor of eight has come in, perhaps from the eight bits that a byte has on a disk. The "
+        "bits here are those of the surprise; they are divided by the number of bytes as it is.",
+        (edit(QUOTIENT, "whole / (8 * n_bytes)"), edit(QUOTIENT, "8 * whole / n_bytes")),
         "A blind guess over 256 bytes should need 8 bits.",
     ),
     Mistake(
@@ -202,7 +227,7 @@ MISTAKES = (
         "The result is rounded to a few digits; round when you print, not when you compute.",
         (
             edit(QUOTIENT, "round(whole / n_bytes)"),
-            *(edit(QUOTIENT, f"round(whole / n_bytes, {n})") for n in (1, 2, 3, 4)),
+            *(edit(QUOTIENT, f"round(whole / n_bytes, {n})") for n in range(1, 8)),
         ),
         "Where does round stand?",
     ),

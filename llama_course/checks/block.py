@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from llama_course import mine
 from llama_course.checks.exercise import (
     LOOSE,
     Case,
@@ -312,11 +313,12 @@ def two_caches(answer: Any) -> Steps:
     x = normal(2, 3, CONFIG.dim, seed=5)
     tables = angles(torch.arange(3))
     for row, cache in enumerate(caches):
-        block(x[row : row + 1, :2], *(t[:2] for t in tables), triangle(2, 2), cache)
+        block(x[row : row + 1, :1], *(t[:1] for t in tables), triangle(1, 1), cache)
+        yield f"the tokens in cache {row} after the first", cache.length
     yield "the result without a cache", block(x, *tables, triangle(3, 3))
     for row, cache in enumerate(caches):
-        out = block(x[row : row + 1, 2:], *(t[2:] for t in tables), triangle(1, 3), cache)
-        yield f"the result for the last token, cache {row}", out
+        out = block(x[row : row + 1, 1:], *(t[1:] for t in tables), triangle(2, 3), cache)
+        yield f"the result for the last two tokens, cache {row}", out
 
 
 def in_bfloat16(answer: Any) -> Steps:
@@ -613,6 +615,29 @@ MISTAKES = (
         "When you compute what the feed-forward layer reads, is attention's result already in x?",
     ),
     Mistake(
+        "attention's result is lost",
+        "The feed-forward layer reads the sum behind attention, but its own result is added to "
+        "the stream as it was before attention; so attention's result is read once and kept "
+        "nowhere.",
+        (
+            edit(ADD_ATTENTION, f"h = {ADD_ATTENTION[4:]}",
+                 READ_FEED, "read = rms_norm(h, self.ffn_norm.weight, eps)"),
+        ),
+        "If w2 were zero, would the block's result still hold what attention has found?",
+    ),
+    Mistake(
+        "the stream is added twice",
+        "The stream that came in is in the result twice: the second sum adds it again to a sum "
+        "that already holds it.",
+        (
+            edit(ADD_ATTENTION, f"h = {ADD_ATTENTION[4:]}",
+                 READ_FEED, "read = rms_norm(h, self.ffn_norm.weight, eps)",
+                 ADD_FEED, "return x + h + self.feed(read)"),
+            edit(ADD_FEED, "return x + x + self.feed(read)"),
+        ),
+        "If wo and w2 were zero, should the block's result be x, or 2 x?",
+    ),
+    Mistake(
         "layers exchanged",
         "The feed-forward layer comes first and attention second.",
         (
@@ -646,11 +671,16 @@ MISTAKES = (
     ),
     Mistake(
         "epsilon fixed",
-        "Epsilon is a number written into the class; config.norm_eps is not read.",
+        "In one norm or in both, epsilon is written into the class, or left out, or left to "
+        "PyTorch; it is config.norm_eps.",
         (
             edit("eps = self.config.norm_eps", "eps = 1e-5"),
             edit("eps = self.config.norm_eps", "eps = 1e-6"),
             edit("eps = self.config.norm_eps", "eps = 1e-8"),
+            edit("eps = self.config.norm_eps", "eps = 0.0"),
+            edit("eps = self.config.norm_eps", "eps = torch.finfo(x.dtype).eps"),
+            *(edit(f"self.{norm}.weight, eps", f"self.{norm}.weight, {number}")
+              for norm in ("attention_norm", "ffn_norm") for number in ("1e-5", "1e-6")),
         ),
         "LLaMA 1 has 1e-6 and Llama 2 has 1e-5. Where does your epsilon come from?",
     ),
@@ -707,6 +737,13 @@ MISTAKES = (
         "Compare k.shape[1] and q.shape[1] before you call attention.",
     ),
     Mistake(
+        "wk used twice",
+        "Keys and values both come from wk, as in a line that was copied and not changed; values "
+        "come from wv.",
+        (edit("v = part.wv(x)", "v = part.wk(x)"),),
+        "Which of your seven matrices does the forward never read?",
+    ),
+    Mistake(
         "RoPE forgotten",
         "Queries and keys are not turned, or only one of the two is; then a score knows nothing "
         "of the distance.",
@@ -752,6 +789,9 @@ MISTAKES = (
                  "k.shape[2] - q.shape[2]))"),
             edit(REPEATED, "attention(q, repeat_kv(k, n), repeat_kv(v, n), "
                  "torch.ones_like(mask))"),
+            *(edit(REPEATED, "nn.functional.scaled_dot_product_attention("
+                   f"q, repeat_kv(k, n), repeat_kv(v, n), is_causal={when})")
+              for when in ("True", "q.shape[2] > 1")),
         ),
         "Pass mask on to attention, and do nothing else about it.",
     ),
@@ -776,6 +816,13 @@ MISTAKES = (
         "Append to the cache, then read it.",
     ),
     Mistake(
+        "the cache is used for single tokens only",
+        "A text of several tokens is read without the cache, which holds nothing of it afterwards; "
+        "each token belongs in the cache, however many come at once.",
+        (edit("if cache is not None:", "if cache is not None and x.shape[1] == 1:"),),
+        "How many tokens should the cache hold after a prompt of four?",
+    ),
+    Mistake(
         "keys cached before they are turned",
         "The keys go into the cache without their rotation, and what comes out of it is not "
         "turned any more.",
@@ -793,18 +840,34 @@ MISTAKES = (
         "nn.init.normal_(weight, std=...) draws anew.",
     ),
     Mistake(
-        "wo and w2 drawn like the rest",
-        "The two matrices that write to the stream have the same deviation as the others; with "
-        "every layer the stream then grows.",
+        "wo or w2 drawn like the rest",
+        "One of the two matrices that write to the stream, or both, has the same deviation as the "
+        "others; with every layer the stream then grows.",
         (
             edit("deeper = 0.02 / math.sqrt(2 * config.n_layers)", "deeper = 0.02"),
+            edit("q_width, deeper)", "q_width)"),
+            edit("config.hidden_dim, deeper)", "config.hidden_dim)"),
         ),
         "Which two of the seven matrices write to the stream?",
     ),
     Mistake(
+        "wo and w2 drawn too small or too large",
+        "wo and w2 are drawn smaller than the rest, but not by the root of 2 * n_layers: there are "
+        "two sums in each block, and random numbers add up like the root of their count.",
+        tuple(
+            edit("math.sqrt(2 * config.n_layers)", divisor)
+            for divisor in ("math.sqrt(config.n_layers)", "config.n_layers",
+                            "(2 * config.n_layers)", "math.sqrt(2)")
+        ),
+        "How many results are added to the stream on its way through all blocks?",
+    ),
+    Mistake(
         "norms that start at zero",
-        "The norms' weights are zero at the start, so that each layer reads zeros; they are one.",
+        "A norm's weight is zero at the start, so that its layer reads zeros; it is one.",
         (
+            *(edit(f'self.{norm} = nn.ParameterDict({{"weight": torch.ones',
+                   f'self.{norm} = nn.ParameterDict({{"weight": torch.zeros')
+              for norm in ("attention_norm", "ffn_norm")),
             edit('self.attention_norm = nn.ParameterDict({"weight": torch.ones(config.dim)})',
                  'self.attention_norm = nn.ParameterDict({"weight": torch.zeros(config.dim)})',
                  'self.ffn_norm = nn.ParameterDict({"weight": torch.ones(config.dim)})',
@@ -815,7 +878,28 @@ MISTAKES = (
 )  # fmt: skip
 
 
-EXERCISE = Exercise(
+class OnTheLibrary(Exercise):
+    """An exercise whose reference and mistakes compute with the library's parts.
+
+    Its setup asks `llama_course.mine`, which gives the learner's own where they are kept. What is
+    right must not depend on those: a file there may have been changed by hand.
+    """
+
+    def load(self, text: str, module: str = "llama_course.checks.text") -> dict[str, Any]:
+        """The parts that a source text defines, run after the setup with the library's parts."""
+        namespace: dict[str, Any] = {"__name__": module}
+        exec(compile(self.setup, f"<setup of {self.name}>", "exec", dont_inherit=True), namespace)
+        plain = {n: mine.library(n) for n in (*mine.FUNCTIONS, *mine.CACHE) if n in namespace}
+        namespace.update({**plain, **self.beside()})
+        exec(compile(text, f"<exercise {self.name}>", "exec", dont_inherit=True), namespace)
+        return {part: namespace[part] for part in self.parts if part in namespace}
+
+    def beside(self) -> dict[str, Any]:
+        """What a text finds besides."""
+        return {}
+
+
+EXERCISE = OnTheLibrary(
     name="block",
     lesson="09",
     title="One block",

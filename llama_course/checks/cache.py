@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, edit
+from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, apply, edit
 from llama_course.checks.scripts import normal, spread_out
 
 STARTER = '''
@@ -114,6 +116,7 @@ ZEROS = "Where a row is shorter than the longest one there are zeros."
 
 BF16 = torch.bfloat16
 Steps = Iterator[tuple[str, Any]]
+Script = Callable[[Any], Steps]
 
 
 def read(cache: Any) -> Any:
@@ -150,6 +153,21 @@ class Watcher:
         return False
 
 
+def no_luck(script: Script) -> Script:
+    """The script, with NaN in the memory that torch.empty gives: chance may have zeros there."""
+
+    @functools.wraps(script)
+    def played(answer: Any) -> Steps:
+        before = torch.get_deterministic_debug_mode()
+        torch.set_deterministic_debug_mode("warn")  # which fills new memory
+        try:
+            yield from script(answer)
+        finally:
+            torch.set_deterministic_debug_mode(before)
+
+    return played
+
+
 def shape_of_read(answer: Any) -> Steps:
     cache = answer.Cache(2, 3, 8, 4)
     for seq in (5, 1, 2):
@@ -175,6 +193,7 @@ def by_hand(answer: Any) -> Steps:
     yield "the values after two tokens and one", values.flatten()
 
 
+@no_luck
 def rows_by_hand(answer: Any) -> Steps:
     cache = answer.Cache(2, 1, 4, 1)
     first, second = tokens([1.0, 2.0], [5.0, 9.0]), tokens([3.0, 9.0], [6.0, 7.0])
@@ -202,6 +221,7 @@ def prompt_and_steps(answer: Any) -> Steps:
         yield from everything(cache)
 
 
+@no_luck
 def unequal_rows(answer: Any) -> Steps:
     cache = answer.Cache(3, 2, 9, 4)
     for step, new in enumerate(((3, 1, 2), (1, 3, 0), (2, 2, 1), (0, 1, 2))):
@@ -239,6 +259,7 @@ def earlier_length(answer: Any) -> Steps:
         yield "length after it", cache.length
 
 
+@no_luck
 def random_appends(answer: Any) -> Steps:
     cache = answer.Cache(4, 2, 40, 6)
     for step in range(6):
@@ -258,6 +279,7 @@ def narrow_cache(answer: Any) -> Steps:
     yield "the values", values
 
 
+@no_luck
 def narrow_tokens(answer: Any) -> Steps:
     cache = answer.Cache(2, 1, 4, 3)
     k, v = normal(2, 1, 2, 3, seed=94, dtype=BF16), normal(2, 1, 2, 3, seed=95, dtype=BF16)
@@ -277,11 +299,12 @@ def nothing_read(answer: Any) -> Steps:
     yield from everything(cache)
 
 
+@no_luck
 def shorter_appends(answer: Any) -> Steps:
-    """The longest row is another one after each append, and padding is huge."""
+    """The longest row is another one after each append, and padding is no number to count with."""
     cache = answer.Cache(2, 1, 8, 1)
     for new in ((4, 1), (1, 1), (0, 4), (1, 4)):
-        k = tokens(*([float(i + 1) if i < n else 1e30 for i in range(4)] for n in new))
+        k = tokens(*([float(i + 1) if i < n else math.inf for i in range(4)] for n in new))
         cache.append(k, -k, counts(*new))
         yield from everything(cache)
 
@@ -293,6 +316,7 @@ def to_the_brim(answer: Any) -> Steps:
     yield from everything(cache)
 
 
+@no_luck
 def brim_with_padding(answer: Any) -> Steps:
     """The tokens fit and the padding would not."""
     cache = answer.Cache(2, 1, 4, 2)
@@ -308,6 +332,7 @@ def too_many(answer: Any) -> Steps:
     yield from everything(cache)
 
 
+@no_luck
 def too_many_for_one(answer: Any) -> Steps:
     watcher = answer.hold(Watcher())
     cache = answer.Cache(3, 1, 4, 2)
@@ -340,6 +365,7 @@ def transposed(answer: Any) -> Steps:
     yield from everything(cache)
 
 
+@no_luck
 def inputs(answer: Any) -> Steps:
     cache = answer.Cache(2, 1, 6, 2)
     cache.append(normal(2, 1, 2, 2, seed=120), normal(2, 1, 2, 2, seed=121))
@@ -347,12 +373,15 @@ def inputs(answer: Any) -> Steps:
     yield from everything(cache)
 
 
+@no_luck
 def later_changes(answer: Any) -> Steps:
     cache = answer.Cache(2, 1, 6, 2)
     k, v = answer.hold(normal(2, 1, 2, 2, seed=124)), answer.hold(normal(2, 1, 2, 2, seed=125))
-    cache.append(k, v)
+    first = answer.hold(counts(2, 1))
+    cache.append(k, v, first)
     k.fill_(7.0)
     v.fill_(8.0)
+    first.zero_()
     yield from everything(cache)
     new = answer.hold(counts(1, 2))
     cache.append(k, v, new)
@@ -399,8 +428,9 @@ CASES = (
          "a buffer that takes the dtype of what comes", narrow_tokens, tolerance=EXACT),
     Case("Before the first append, and after one without a real token", "edge", SHAPE,
          "zero tokens that are no special case", nothing_read, tolerance=EXACT),
-    Case("The longest row is another after each append, and the padding is huge", "edge", ZEROS,
-         "padding that is stored and later overwritten", shorter_appends, tolerance=EXACT),
+    Case("The longest row is another after each append, and the padding is infinite", "edge", ZEROS,
+         "padding that is stored and later overwritten, or multiplied by 0", shorter_appends,
+         tolerance=EXACT),
     Case("A row may be filled to the last place", "edge", FULL, "a limit that is one too low",
          to_the_brim, tolerance=EXACT),
     Case("The last places are filled while padding would not fit", "edge", PADDING,
@@ -446,8 +476,30 @@ SIGNATURE = (
 )
 
 
-def grown(axis: int, keep: str = "", order: str = "self.{0}, {1}") -> str:
-    """A cache that grows by torch.cat, with lengths that are counted as they should be."""
+def whole(*replacements: str) -> str:
+    """The solution with an edit, as a text of its own, which is not tried in pairs."""
+    return apply(edit(*replacements), SOLUTION)
+
+
+ALL_ROOM = "self.length.max() + k.shape[2] > self.room"
+REAL_ROOM = "(self.length + new).max() > self.room"
+
+
+def grown(
+    axis: int,
+    keep: str = "",
+    order: str = "self.{0}, {1}",
+    real: bool = False,
+    room: str = ALL_ROOM,
+    cut: bool = False,
+) -> str:
+    """A cache that grows by torch.cat.
+
+    `real`: lengths are counted as they should be; `room`: what is compared with max_len; `cut`:
+    read() stops at the longest row.
+    """
+    new = "k.shape[2] if lengths is None else lengths" if real else "k.shape[2]"
+    live = "[:, :, : int(self.length.max())]" if cut else ""
     first, second = order.format("keys", "k"), order.format("values", "v")
     return f"""
 class Cache:
@@ -457,15 +509,57 @@ class Cache:
         self.length = torch.zeros(batch, dtype=torch.int64, device=device)
 
     def append(self, k, v, lengths=None):
-        if self.length.max() + k.shape[2] > self.room:
+        new = {new}
+        if {room}:
             raise ValueError("full")
         k, v = k.to(self.empty.dtype){keep}, v.to(self.empty.dtype){keep}
         self.keys = k if self.keys is None else torch.cat([{first}], dim={axis})
         self.values = v if self.values is None else torch.cat([{second}], dim={axis})
+        self.length = self.length + new
+
+    def read(self):
+        if self.keys is None:
+            return self.empty, self.empty
+        return self.keys{live}, self.values{live}
+"""
+
+
+JOINED = f"""
+class Cache:
+    {SIGNATURE}
+        self.keys = torch.zeros(batch, kv_heads, 0, head_dim, dtype=dtype, device=device)
+        self.values = self.keys
+        self.length = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def append(self, k, v, lengths=None):
+        self.keys = torch.cat([self.keys, k.to(self.keys.dtype)], dim=2)
+        self.values = torch.cat([self.values, v.to(self.keys.dtype)], dim=2)
         self.length = self.length + k.shape[2]
 
     def read(self):
-        return (self.empty, self.empty) if self.keys is None else (self.keys, self.values)
+        return self.keys, self.values
+"""
+
+JOINED_FROM_NONE = f"""
+class Cache:
+    {SIGNATURE}
+        self.keys, self.values, self.made = None, None, dict(dtype=dtype)
+        self.length = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def joined(self, old, new):
+        new = new.to(new.dtype)
+        return new if old is None else torch.cat([old, new], dim=2)
+
+    def append(self, k, v, lengths=None):
+        self.keys, self.values = self.joined(self.keys, k), self.joined(self.values, v)
+        self.length = self.length + k.shape[2]
+
+    def read(self):
+        return self.keys, self.values
+"""
+
+ZEROED = """        keep = (torch.arange(k.shape[2]) < new[:, None])[:, None, :, None]
+        k, v = k * keep, v * keep
 """
 
 
@@ -555,6 +649,47 @@ MISTAKES = (
          edit(KEYS_SET, "self.keys[row, :, start : start + k.shape[2]] = k[row]",
               VALUES_SET, "self.values[row, :, start : start + k.shape[2]] = v[row]")),
         "Which part of k[row] is stored?",
+    ),
+    Mistake(
+        "padding left between the tokens",
+        "The length counts real tokens, but torch.cat joins whatever comes, padding too. The next "
+        "token of a short row then stands behind padding, and not behind its own last one.",
+        (grown(2, keep=".clone()", real=True), grown(2, keep=".clone()", real=True, cut=True),
+         grown(2, keep=".clone()", real=True, room=REAL_ROOM),
+         grown(2, keep=".clone()", real=True, room=REAL_ROOM, cut=True)),
+        "torch.cat makes all rows longer by the same number. Which rows should that be?",
+    ),
+    Mistake(
+        "padding multiplied by 0",
+        "The padding is stored as 0 times itself. That is 0 for most numbers, but NaN for infinity "
+        "and NaN, which attention over nothing may give; leave it out, or use torch.where.",
+        (whole(LOOP, ZEROED + LOOP, KEYS_SET, "room = self.keys.shape[2] - start\n"
+               "            self.keys[row, :, start : start + k.shape[2]] = k[row, :, :room]",
+               VALUES_SET, "self.values[row, :, start : start + k.shape[2]] = v[row, :, :room]"),
+         whole(LOOP, ZEROED + """        slots = torch.arange(self.keys.shape[2])
+        put = self.length[:, None] + torch.arange(k.shape[2])
+        put = ((put[:, :, None] == slots) & keep[:, 0]).float()
+        self.keys += torch.einsum("bhsd,bsm->bhmd", k.float(), put).to(self.keys.dtype)
+        self.values += torch.einsum("bhsd,bsm->bhmd", v.float(), put).to(self.keys.dtype)
+""")),
+        "What is 0 times infinity?",
+    ),
+    Mistake(
+        "room that is not zeroed",
+        "torch.empty takes memory as it finds it. Behind a short row there are then whatever "
+        "numbers were left there: often zeros, so that it works by luck, and sometimes NaN.",
+        (whole(BUFFER, BUFFER.replace("zeros", "empty"), VALUES, VALUES.replace("zeros", "empty")),
+         whole(BUFFER, BUFFER.replace("zeros", "empty")),
+         whole(VALUES, VALUES.replace("zeros", "empty"))),
+        "torch.zeros costs hardly more.",
+    ),
+    Mistake(
+        "joined without lengths and max_len",
+        "What comes is joined to what is there by torch.cat, and that is all: append reads neither "
+        "lengths nor max_len. Rows of one length get by with that until the room is full.",
+        (JOINED, JOINED.replace(".to(self.keys.dtype)", ""), JOINED_FROM_NONE,
+         JOINED_FROM_NONE.replace("new.dtype", "self.made['dtype']")),
+        "Read the contract of append again: which of its sentences has no line in your code?",
     ),
     Mistake(
         "padding looked for on the left",
@@ -736,9 +871,10 @@ MISTAKES = (
     ),
     Mistake(
         "keeps the caller's tensor",
-        "What is kept is k itself or a view of it. When the caller reuses its memory, the past "
-        "changes.",
-        (KEPT_CHUNKS, KEPT_CHUNKS.replace("(k, v, new)", "(k, v, new.clone())")),
+        "What is kept is k or lengths itself, or a view of it. When the caller reuses its memory, "
+        "the past changes.",
+        (KEPT_CHUNKS, KEPT_CHUNKS.replace("(k, v, new)", "(k, v, new.clone())"),
+         whole(AFTER, "        self.length = after if self.length.any() else new\n")),
         "clone() makes a copy; slicing, transpose and detach do not.",
     ),
     Mistake(

@@ -325,6 +325,10 @@ SLOTS = "torch.arange(keys.shape[2], device=keys.device)"
 MASK = f"mask = causal_mask(positions, {SLOTS})"
 REPEATED = "repeat_kv(keys, n), repeat_kv(values, n)"
 RESULT = "return out.transpose(1, 2)"
+TURNED_WHEN_READ = (
+    "keys, values = cache.read()\n"
+    "    keys = apply_rope(keys.transpose(1, 2), cos, sin).transpose(1, 2)"
+)
 
 
 def whole(*replacements: str) -> str:
@@ -374,6 +378,34 @@ MISTAKES = (
         "Draw the mask for two old tokens and two new ones: two rows, four columns.",
     ),
     Mistake(
+        "is_causal for several tokens",
+        "Several new tokens get a fresh triangle, as from is_causal=True, and a single one gets no "
+        "mask. A prompt is right, and so is one token behind rows of one length. A chunk behind a "
+        "filled cache is not, nor a single token behind shorter rows.",
+        (whole("attention(q, repeat_kv(keys, n), repeat_kv(values, n), mask)",
+               f"torch.nn.functional.scaled_dot_product_attention(q, {REPEATED}, "
+               "is_causal=q.shape[2] > 1)"),
+         whole(MASK, "mask = torch.ones(q.shape[2], keys.shape[2], dtype=torch.bool)\n"
+               "    mask = mask.tril() if q.shape[2] > 1 else mask")),
+        "Two tokens were read and two come: what does is_causal=True show the first of these?",
+    ),
+    Mistake(
+        "mask the wrong way round",
+        "The mask shows what it should hide: it is inverted, or compares the other way round.",
+        (whole(MASK, f"mask = ~causal_mask(positions, {SLOTS})"),
+         whole(MASK, f"mask = positions[..., None] <= {SLOTS}"),
+         whole(MASK, f"mask = causal_mask({SLOTS}, positions).mT")),
+        "True means: may look. Which slots may the first token of a prompt look at?",
+    ),
+    Mistake(
+        "heads counted for tokens",
+        "Behind the transpose q.shape[1] is the number of heads, so there are as many positions as "
+        "heads. Where both numbers are equal nothing complains.",
+        (whole("decode_positions(cache.length, q.shape[2])",
+               "decode_positions(cache.length, q.shape[1])"),),
+        "What is the shape of q at the line of decode_positions?",
+    ),
+    Mistake(
         "mask of the new tokens alone",
         "The mask is (seq, seq) and the keys are those of old and new tokens: it fits the first "
         "call, and from the second on the shapes do not agree.",
@@ -414,6 +446,24 @@ MISTAKES = (
         "Each row has its own positions, and so its own mask.",
     ),
     Mistake(
+        "padding counted in the positions",
+        "The positions are counted back from the length after append, by seq for every row. A row "
+        "with padding has grown by less, so its queries are thought to stand too early.",
+        (whole(POSITIONS, "pass\n", APPEND, f"{APPEND}    start = cache.length - q.shape[2]\n"
+               "    positions = decode_positions(start, q.shape[2])\n"),),
+        "Take the length before append: then there is nothing to subtract.",
+    ),
+    Mistake(
+        "joined behind the longest row",
+        "New tokens are joined by torch.cat to what read() gave before. In a shorter row they then "
+        "stand behind empty slots, and its positions do not reach them. read() after append gives "
+        "each row in its own order.",
+        (whole(APPEND, "pass\n", READ, "keys, values = cache.read()\n"
+               "    keys, values = torch.cat((keys, k), dim=2), torch.cat((values, v), dim=2)\n"
+               "    cache.append(k, v, lengths)"),),
+        "The rows hold 4 and 1 tokens. At which slot is the second row's next token?",
+    ),
+    Mistake(
         "padding cached",
         "lengths is not handed on, so the cache takes padding for tokens: it lies between the "
         "row's real ones, and all later queries look at it.",
@@ -435,7 +485,8 @@ MISTAKES = (
               "    keys = keys.clone()\n"
               "    turned = apply_rope(k.transpose(1, 2), cos, sin).transpose(1, 2)\n"
               "    keys[:, :, -k.shape[2] :] = turned[:, :, -keys.shape[2] :]"),
-         edit(K_TURN, "k = k.transpose(1, 2)")),
+         edit(K_TURN, "k = k.transpose(1, 2)"),
+         whole(K_TURN, "k = k.transpose(1, 2)", READ, TURNED_WHEN_READ)),
         "Turn the new keys by the new tokens' angles first, and store what comes out.",
     ),
     Mistake(
@@ -445,6 +496,7 @@ MISTAKES = (
         (edit(READ, "keys, values = cache.read()\n"
               "    keys = torch.cat((keys[:, :, : -q.shape[2]], apply_rope(keys[:, :, "
               "-q.shape[2] :].transpose(1, 2), cos, sin).transpose(1, 2)), dim=2)"),
+         whole(READ, TURNED_WHEN_READ),
          edit(K_TURN, "k = apply_rope(apply_rope(k, cos, sin), cos, sin).transpose(1, 2)")),
         "How often is each key turned, from the projection to the score?",
     ),
@@ -504,7 +556,11 @@ MISTAKES = (
         "the heads first. Where both numbers are equal nothing complains.",
         (whole(V_TURN, "pass\n"),
          whole(K_TURN, "k = apply_rope(k, cos, sin)"),
-         whole(V_TURN, "pass\n", K_TURN, "k = apply_rope(k, cos, sin)")),
+         whole(V_TURN, "pass\n", K_TURN, "k = apply_rope(k, cos, sin)"),
+         whole(V_TURN, "pass\n", K_TURN, "k = apply_rope(k, cos, sin)",
+               Q_TURN, "q = apply_rope(q, cos, sin)", RESULT, "return out",
+               "decode_positions(cache.length, q.shape[2])",
+               "decode_positions(cache.length, q.shape[1])")),
         "Write down the shape of k and of v just before append.",
     ),
     Mistake(
@@ -512,7 +568,8 @@ MISTAKES = (
         "The new tokens attend to themselves alone: the cache is filled and what it held before is "
         "not used.",
         (whole(READ, "cache.read()\n    keys, values = k, v", MASK,
-              "steps = torch.arange(q.shape[2])\n    mask = causal_mask(steps, steps)"),),
+              "steps = torch.arange(q.shape[2])\n    mask = causal_mask(steps, steps)"),
+         whole(READ, "cache.read()\n    keys, values = k, v")),
         "Which keys do you hand to attention, the new ones or those that read() gives?",
     ),
     Mistake(

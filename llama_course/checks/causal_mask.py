@@ -21,8 +21,8 @@ def causal_mask(q_positions: Tensor, k_positions: Tensor) -> Tensor:
     batch axis.
     Entry [..., i, j] is True where key j's position is not greater than query i's.
     Positions count, not indices: they may begin anywhere, leave gaps, repeat and come in any order.
-    They go up to 2 ** 62; a key's may also be the largest int64, which a cache gives to slots that
-    hold no token.
+    They lie between 0 and 2 ** 62; a key's may also be the largest int64, which a cache gives to
+    slots that hold no token.
     q_positions and k_positions are not changed.
     """
     raise NotImplementedError
@@ -47,8 +47,8 @@ COUNT = (
     "order."
 )
 LARGE = (
-    "They go up to 2 ** 62; a key's may also be the largest int64, which a cache gives to slots "
-    "that hold no token."
+    "They lie between 0 and 2 ** 62; a key's may also be the largest int64, which a cache gives to "
+    "slots that hold no token."
 )
 INPUTS = "q_positions and k_positions are not changed."
 
@@ -212,6 +212,8 @@ RESULT = "keys <= queries"
 BODY = SOLUTION.split("\n", 2)[2].strip()  # all three lines
 FULL = "torch.broadcast_shapes(q_positions.unsqueeze(-1).shape, k_positions.unsqueeze(-2).shape)"
 TABLE = "q_positions.shape[-1], k_positions.shape[-1]"
+LENGTHS = "len(q_positions), len(k_positions)"
+FIRST, FIRST_KEY = "q_positions.flatten()", "k_positions.flatten()"
 END = "k_positions.shape[-1] - q_positions.shape[-1]"
 OTHER_WAY = "q_positions.unsqueeze(-2)", "k_positions.unsqueeze(-1)"
 
@@ -266,6 +268,7 @@ MISTAKES = (
         (
             edit(BODY, f"return torch.ones({TABLE}).tril().bool()"),
             edit(BODY, f"return torch.ones({FULL}).tril().bool()"),
+            edit(BODY, f"return torch.ones({LENGTHS}).tril().bool()"),
         ),
         "Where does your function read the numbers in q_positions?",
     ),
@@ -276,8 +279,30 @@ MISTAKES = (
         (
             edit(BODY, f"return torch.ones({TABLE}).tril({END}).bool()"),
             edit(BODY, f"return torch.ones({FULL}).tril({END}).bool()"),
+            edit(BODY, f"return torch.ones({LENGTHS}).tril(len(k_positions) - len(q_positions))"
+                       ".bool()"),
         ),
         "Where does your function read the numbers in q_positions?",
+    ),
+    Mistake(
+        "triangle from the first position",
+        "The mask is a triangle moved by one number, the position of the first query, as where a "
+        "model keeps one start_pos: right for one text without gaps, and wrong for rows of unequal "
+        "length.",
+        (
+            edit(BODY, f"return torch.ones({TABLE}).tril(int({FIRST}[0])).bool()"),
+            edit(BODY, f"return torch.ones({FULL}).tril(int({FIRST}[0])).bool()"),
+            edit(BODY, f"return torch.ones({TABLE}).tril(int({FIRST}[0] - {FIRST_KEY}[0])).bool()"),
+            edit(BODY, f"return torch.ones({LENGTHS}).tril(int(q_positions[0])).bool()"),
+        ),
+        "How many numbers of q_positions does your function read?",
+    ),
+    Mistake(
+        "compared entry by entry",
+        "The positions are compared as they come, the first query with the first key, the second "
+        "with the second; every query has to meet every key, and that is a table.",
+        (edit(BODY, "return k_positions <= q_positions"),),
+        "How many axes has a table, and how many has each of your two tensors?",
     ),
     Mistake(
         "queries counted from 0",
@@ -337,7 +362,10 @@ MISTAKES = (
         (
             edit(RESULT, "torch.where(keys <= queries, 0.0, -torch.inf)"),
             edit(RESULT, "torch.where(keys <= queries, 0.0, -1e9)"),
+            edit(RESULT, "torch.where(keys <= queries, 0.0, -1e4)"),
             edit(RESULT, "torch.where(keys <= queries, 0.0, torch.finfo(torch.float32).min)"),
+            edit(BODY, f"return torch.full(({TABLE}), -torch.inf).triu(1)"),
+            edit(BODY, f"return torch.full(({LENGTHS}), -torch.inf).triu(1)"),
         ),
         "What is the dtype of a comparison?",
     ),

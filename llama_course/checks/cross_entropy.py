@@ -199,12 +199,35 @@ def instead(nats: str) -> tuple[str, ...]:
     return edit(NATS, nats)
 
 
+def kept(nats: str, *before: str) -> str:
+    """An answer that takes out the ignored places first: `z` and `t` are those that count."""
+    lines = [
+        "def cross_entropy(logits, targets, ignore_index=-100):",
+        "    real = targets != ignore_index",
+        "    z, t = logits.float()[real], targets[real]",
+        *(f"    {line}" for line in before),
+        f"    return ({nats}).mean()",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+EVERY = "torch.ones_like(targets, dtype=torch.bool)"
+GATHERED = kept(
+    "z.exp().sum(-1).log() - z[torch.arange(len(t)), t]", "z = z - z.amax(-1, keepdim=True)"
+)
+
+
 def alone(*replacements: str) -> str:
     """A changed solution as a text of its own, for what leaves nothing of the rest to see.
 
     Two mistakes at once are made of edits; with one of these, the other would not show.
     """
     return apply(edit(*replacements), SOLUTION)
+
+
+def own(nats: str) -> str:
+    """Something else in place of each surprise, as a text of its own."""
+    return alone(NATS, nats)
 
 
 MISTAKES = (
@@ -215,6 +238,7 @@ MISTAKES = (
         (
             edit(MASKED, "torch.where(real, nats, 0.0).mean()"),
             edit(MASKED, "torch.where(real, nats, 0.0).sum() / targets.numel()"),
+            edit(MASKED, "(nats * real).mean()"),
         ),
         "How many places are below your line, and how many above it?",
     ),
@@ -222,7 +246,11 @@ MISTAKES = (
         "sum for mean",
         "The surprises are added up and not divided by their number, so a longer text has a larger "
         "loss.",
-        (edit(MASKED, "torch.where(real, nats, 0.0).sum()"), edit(MASKED, "nats[real].sum()")),
+        (
+            edit(MASKED, "torch.where(real, nats, 0.0).sum()"),
+            edit(MASKED, "nats[real].sum()"),
+            edit(MASKED, "(nats * real).sum()"),
+        ),
         "What should be the loss of the same two places, given twice?",
     ),
     Mistake(
@@ -244,16 +272,22 @@ MISTAKES = (
         "one maximum for everything",
         "The largest logit of the whole tensor is subtracted. Places with small logits then have "
         "exponentials of zero; each place needs its own largest.",
-        (edit(MAXIMUM, "wide.max()"),),
+        (
+            edit(MAXIMUM, "wide.max()"),
+            # no maximum where nothing is left
+            kept("z.exp().sum(-1).log() - z[torch.arange(len(t)), t]", "z = z - z.max()"),
+        ),
         "amax without dim looks at every place together.",
     ),
     Mistake(
-        "maximum subtracted once only",
-        "The largest logit is subtracted in the sum of exponentials, but not from the target's "
-        "logit, and not added again: the two no longer fit together.",
+        "maximum on one side only",
+        "The largest logit is taken off, or added again, on one side only: in the logarithm of the "
+        "sum, or in the target's logit. Both must be shifted alike, or neither.",
         (
             instead("log_total - wide.gather(-1, target.unsqueeze(-1)).squeeze(-1)"),
             instead("torch.exp(wide).sum(-1).log() - chosen"),
+            instead("log_total - largest.squeeze(-1) - (chosen + largest.squeeze(-1))"),
+            instead("log_total + largest.squeeze(-1) - chosen"),
         ),
         "log(sum(exp(z))) is m + log(sum(exp(z - m))). Where is your m?",
     ),
@@ -285,8 +319,57 @@ MISTAKES = (
                 f"keepdim=True)).exp().sum({{A}}, keepdim=True).log()){PICK}",
                 f"-(shifted - shifted.exp().sum({{A}}, keepdim=True).log()){PICK}",
             )
+        )
+        + tuple(
+            kept(f"-{text}[torch.arange(len(t)), t]")
+            for text in (
+                "z.softmax(0).log()",
+                "(z.exp() / z.exp().sum(0)).log()",
+                "(z - z.exp().sum(0).log())",
+                "((z - z.amax(0)) - (z - z.amax(0)).exp().sum(0).log())",
+            )
         ),
         "Which numbers should sum to one for logits of shape (batch, seq, vocab)?",
+    ),
+    Mistake(
+        "softmax over everything",
+        "sum() without an axis adds up the exponentials of all places. Each place has a softmax of "
+        "its own, over the vocabulary.",
+        (
+            own("shifted.exp().sum().log() - chosen"),
+            own(f"(wide - wide.max()).exp().sum().log() - (wide - wide.max()){PICK}"),
+            own(f"-(wide.exp() / wide.exp().sum()){PICK}.log()"),
+            own(f"wide.exp().sum().log() - wide{PICK}"),
+            kept("-(z.exp() / z.exp().sum())[torch.arange(len(t)), t].log()"),
+            kept("z.exp().sum().log() - z[torch.arange(len(t)), t]"),
+            kept("z.exp().sum().log() - z[torch.arange(len(t)), t]", "z = z - z.max()"),
+            kept("z.exp().sum().log() - z[torch.arange(len(t)), t]",
+                 "z = z - z.amax(-1, keepdim=True)"),
+        ),
+        "Print the sum of your probabilities over the last axis.",
+    ),
+    Mistake(
+        "every target at every place",
+        "z[:, targets] does not take each place's own target: it gives a square of every place "
+        "with every target. gather, or a pair of indices, takes one number from each place.",
+        tuple(
+            kept(text, *before)
+            for before in ((), ("z = z - z.amax(-1, keepdim=True)",))
+            for text in (
+                "z.exp().sum(-1).log() - z[:, t]",
+                "-z.softmax(-1)[:, t].log()",
+            )
+        ),
+        "What is the shape of z[:, targets] for three places?",
+    ),
+    Mistake(
+        "mean before the logarithm",
+        "The mean of the probabilities is taken, and then its logarithm. The loss is the other way "
+        "round: the mean of the surprises.",
+        (
+            own(f"-(torch.where(real, {P}, 0.0).sum() / real.sum()).log().expand(real.shape)"),
+        ),
+        "By hand: chances of 1/2 and 1/8 cost ln 2 and ln 8. What is their mean?",
     ),
     Mistake(
         "probability clipped with an epsilon",
@@ -294,7 +377,10 @@ MISTAKES = (
         "be larger than its logarithm. Subtract logarithms instead, and nothing needs a cap.",
         tuple(
             instead(text.format(eps))
-            for eps in ("1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12", "1e-20")
+            for eps in (
+                *(f"1e-{n}" for n in (5, 6, 7, 8, 9, 10, 12, 15, 20)),
+                "torch.finfo(torch.float32).eps",
+            )
             for text in (f"-({P} + {{}}).log()", f"-{P}.clamp(min={{}}).log()")
         ),
         "What is the loss for a target of probability e^-200?",
@@ -304,7 +390,18 @@ MISTAKES = (
         "First the probability, then its logarithm: a chance of e^-200 is rounded to zero on the "
         "way, and its logarithm is minus infinity. Stay with logarithms all the way.",
         (instead(f"-{P}.log()"),),
-        "log(exp(a) / sum) is a - log(sum), and that never becomes zero.",
+        "log(exp(a) / sum) is a - log(sum), and no number on the way becomes zero.",
+    ),
+    Mistake(
+        "logits clipped",
+        "The logits are clipped, so that no exponential overflows. But that changes the loss: a "
+        "logit of 10,000 is then no larger than one at the limit. Subtract the maximum instead.",
+        tuple(
+            alone(FIRST, f"wide = logits.float().clamp({limits})", SHIFT, "wide")
+            for n in (50, 80, 88)
+            for limits in (f"-{n}, {n}", f"max={n}")
+        ),
+        "What should be the loss of logits 10,000 and 0, if the second token comes?",
     ),
     Mistake(
         "sign forgotten",
@@ -329,6 +426,39 @@ MISTAKES = (
             instead("-chosen"),
         ),
         "What happens to your result when all logits grow by five?",
+    ),
+    Mistake(
+        "no exponential",
+        "The logits themselves are divided by their sum, or summed up, without taking their "
+        "exponentials: logits may be negative, and shares of them are no probabilities.",
+        (
+            own(f"-(wide / wide.sum(-1, keepdim=True)){PICK}.log()"),
+            own(f"wide.sum(-1).log() - wide{PICK}"),
+        ),
+        "What does softmax do before it divides?",
+    ),
+    Mistake(
+        "sigmoid for softmax",
+        "Each logit goes through a sigmoid, as if every token were a yes or no of its own. In "
+        "softmax the tokens compete: what one gains, the others lose.",
+        (
+            own(f"-torch.sigmoid(wide){PICK}.log()"),
+            own(f"torch.nn.functional.softplus(-wide){PICK}"),
+        ),
+        "Do your probabilities of all tokens sum to one?",
+    ),
+    Mistake(
+        "mean over the vocabulary too",
+        "The mean is over all numbers of the table, one for each token of the vocabulary at each "
+        "place, and all but one of them are zero: the loss is too small by the vocabulary's size.",
+        (
+            edit(MASKED, f"({MASKED}) / logits.shape[-1]"),
+            edit(MASKED, f"({MASKED}) / logits.shape[-1]", NATS,
+                 "-((torch.arange(wide.shape[-1]) == target.unsqueeze(-1)) * (shifted - "
+                 "log_total.unsqueeze(-1))).sum(-1)"),
+            edit(MASKED, "torch.where(real, nats, 0.0).mean() / logits.shape[-1]"),
+        ),
+        "How many of the numbers in your mean are not zero?",
     ),
     Mistake(
         "accuracy",
@@ -392,13 +522,18 @@ MISTAKES = (
             edit("targets != ignore_index", "targets >= 0"),
             edit("targets != ignore_index", "targets >= 0", "torch.where(real, targets, 0)",
                  "targets.clamp(min=0, max=wide.shape[-1] - 1)"),
+            *(
+                GATHERED.replace("targets != ignore_index", fixed)
+                for fixed in ("targets != -100", "targets >= 0")
+            ),
         ),
         "Which of the three arguments does your function never read?",
     ),
     Mistake(
         "ignored numbers looked up",
-        "The target's logit is looked up at every place before the ignored ones are left out, and "
-        "there is no token with such a number. Put another number in their place first.",
+        "The target's logit is looked up at every place, also where the target is to be ignored, "
+        "and there is no token with such a number. Put another number in its place first, and "
+        "leave the place out of the mean.",
         (
             edit("torch.where(real, targets, 0)", "targets"),
             edit("torch.where(real, targets, 0)", "targets.clamp(min=0)"),
@@ -406,6 +541,9 @@ MISTAKES = (
                  "shifted.gather(-1, target.unsqueeze(-1)).squeeze(-1)",
                  "shifted.reshape(-1, wide.shape[-1])[torch.arange(targets.numel()), "
                  "target.reshape(-1)].view(targets.shape)"),
+            # ignore_index is not looked at
+            alone("targets != ignore_index", EVERY),
+            GATHERED.replace("targets != ignore_index", EVERY),
         ),
         "Token -100 of 50: which one is that?",
     ),
@@ -415,6 +553,7 @@ MISTAKES = (
         "infinity is nan; torch.where or an index leaves them out whatever they are.",
         (
             edit(MASKED, "(nats * real).sum() / real.sum()"),
+            edit(MASKED, "(nats * real).sum() / real.sum().clamp(min=1)"),
         ),
         "What is 0 * torch.inf?",
     ),
@@ -432,6 +571,8 @@ MISTAKES = (
                 "log_total - ((torch.arange(wide.shape[-1]) == target.unsqueeze(-1)) * shifted)"
                 ".sum(-1)"
             ),
+            instead("-((torch.arange(wide.shape[-1]) == target.unsqueeze(-1)) * "
+                    "torch.softmax(wide, -1).log()).sum(-1)"),
         ),
         "What is 0 * torch.inf?",
     ),
@@ -452,13 +593,20 @@ MISTAKES = (
         "with much padding counts more than others.",
         (
             edit(MASKED, "(torch.where(real, nats, 0.0).sum(-1) / real.sum(-1)).mean()"),
+            edit(MASKED, "(torch.where(real, nats, 0.0).sum(-1) / real.sum(-1).clamp(min=1))"
+                 ".mean()"),
+            edit(MASKED, "((nats * real).sum(-1) / real.sum(-1)).mean()"),
+            edit(MASKED, "((nats * real).sum(-1) / real.sum(-1).clamp(min=1)).mean()"),
         ),
         "Rows of one and of four targets: how much should each target count?",
     ),
     Mistake(
         "divided by the number of rows",
         "The sum is divided by the size of the batch and not by the number of targets.",
-        (edit("/ real.sum()", "/ (targets.shape[0] if targets.dim() else 1)"),),
+        (
+            edit("/ real.sum()", "/ (targets.shape[0] if targets.dim() else 1)"),
+            edit(MASKED, "torch.where(real, nats, 0.0).sum(-1).mean()"),
+        ),
         "What should be the loss of a row of eight blind guesses?",
     ),
     Mistake(
@@ -487,6 +635,7 @@ MISTAKES = (
             edit(FIRST, "wide = logits", NATS, "(log_total - chosen).float()"),
             edit(FIRST, "wide = logits", "chosen = shifted", "shifted, log_total = shifted.float(),"
                  " log_total.float()\n    chosen = shifted"),
+            edit(FIRST, "wide = logits", SHIFT, "(wide - largest).float()"),
         ),
         "Where does float32 come in? Before the first operation.",
     ),
@@ -536,6 +685,9 @@ EXERCISE = Exercise(
     importance="Training minimises it, and perplexity and bits per byte are made of it.",
     minutes=25,
     setup="import torch\nfrom torch import Tensor",
-    forbidden=("*cross_entropy*", "*nll_loss*", "*log_softmax*", "*logsumexp*", "*logaddexp*"),
+    forbidden=(
+        *("*cross_entropy*", "*nll_loss*", "*log_softmax*", "*logsumexp*", "*logaddexp*"),
+        "*logcumsumexp*",
+    ),
     reference={"cross_entropy": loss.cross_entropy},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, edit
+from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, apply, edit
 from llama_course.checks.scripts import calls, shapes, spread_out
 from llama_course.model import plain_cache
 
@@ -80,13 +80,19 @@ CASES = (
 STEPS = "steps = torch.arange(n_new, device=length.device)"
 SUM = "length[:, None] + steps"
 
+
+def whole(*replacements: str) -> str:
+    """The solution with an edit, as a text of its own: what raises is not tried in pairs."""
+    return apply(edit(*replacements), SOLUTION)
+
+
 MISTAKES = (
     Mistake(
         "offset not advanced",
         "The new tokens are counted from 0, as if nothing had been read before. Their queries and "
         "keys are then turned by the wrong angles, and every step of decoding stands at position "
         "0.",
-        (edit(SUM, "steps.expand(len(length), n_new)"),),
+        (edit(SUM, "steps.expand(len(length), n_new)"), edit(SUM, "steps[None]")),
         "A row holds 5 tokens, at positions 0 to 4. Where does the next one stand?",
     ),
     Mistake(
@@ -150,6 +156,22 @@ MISTAKES = (
         "token b. Where their numbers differ torch complains, where they are equal it does not.",
         (edit(SUM, "(length + steps).expand(len(length), n_new)"), edit(SUM, "length + steps")),
         "length is (batch,) and must run down the rows: length[:, None] is (batch, 1).",
+    ),
+    Mistake(
+        "lengths tiled",
+        "repeat lays the lengths one after another, 4, 1, 4, 1, and cutting them into rows mixes "
+        "them. Each length has to stand n_new times side by side.",
+        (edit(SUM, "length.repeat(n_new).view(len(length), n_new) + steps"),),
+        "repeat or repeat_interleave? length[:, None] needs neither.",
+    ),
+    Mistake(
+        "right for one row only",
+        "length is used as a single number. With one row that works; a tensor of several lengths "
+        "is no number, and the call fails.",
+        (whole(SUM, "torch.arange(int(length), int(length) + n_new)[None]"),
+         whole(SUM, "(length.item() + steps)[None]"),
+         whole(SUM, "torch.arange(length, length + n_new)[None]")),
+        "length has one entry for each row. Add all of them at once.",
     ),
     Mistake(
         "old positions too",

@@ -260,27 +260,31 @@ MISTAKES = (
     Mistake(
         "sigmoid only",
         "The sigmoid is returned, between 0 and 1; SiLU is x times its sigmoid.",
-        (curve("sigmoid"),),
+        (curve("sigmoid"), curve("1 / (1 + torch.exp(-wide))")),
         "What should 0 give, and what 100?",
     ),
     Mistake(
         "plain ReLU",
         "Negative numbers become 0 and the others stay: that is ReLU. SiLU is smooth, and slightly "
         "below 0 where x is negative.",
-        (curve("wide.clamp(min=0)"), curve("wide * (wide > 0)")),
+        (
+            curve("wide.clamp(min=0)"),
+            curve("wide * (wide > 0)"),
+            curve("torch.maximum(wide, torch.zeros_like(wide))"),
+        ),
         "What should -ln 3 give?",
     ),
     Mistake(
         "GELU",
         "x is multiplied by the normal distribution's share below it; that is GELU, of GPT-2 and "
         "BERT. SiLU has the sigmoid in its place.",
-        (curve(ERF),),
+        (curve(ERF), curve("torch.nn.functional.gelu(wide)")),
         "The sigmoid of ln 3 is 3/4. Which number do you multiply by?",
     ),
     Mistake(
         "GELU by tanh",
         "The formula with tanh and 0.044715 is an approximation of GELU, which is another curve.",
-        (curve(TANH),),
+        (curve(TANH), curve("torch.nn.functional.gelu(wide, approximate='tanh')")),
         "Which constants does x / (1 + e^-x) have?",
     ),
     Mistake(
@@ -312,8 +316,22 @@ MISTAKES = (
     Mistake(
         "hard swish",
         "The sigmoid is replaced by straight lines, as on telephones: clip(x + 3, 0, 6) / 6.",
-        (curve("wide * (wide + 3).clamp(0, 6) / 6"),),
+        (
+            curve("wide * (wide + 3).clamp(0, 6) / 6"),
+            curve("torch.nn.functional.hardswish(wide)"),
+            alone(WIDEN, "wide = x", PRODUCT, "product = torch.nn.functional.hardswish(wide)"),
+        ),
         "What should -ln 3 give?",
+    ),
+    Mistake(
+        "parentheses missing",
+        "x / 1 + e^-x is x plus an exponential: the division comes before the sum. The parentheses "
+        "of x / (1 + e^-x) are missing.",
+        (
+            curve("wide / 1 + torch.exp(-wide)"),
+            alone(WIDEN, "wide = x", PRODUCT, "product = wide / 1 + torch.exp(-wide)"),
+        ),
+        "What does Python make of 6 / 1 + 2?",
     ),
     Mistake(
         "tanh for the sigmoid",
@@ -340,17 +358,20 @@ MISTAKES = (
             curve("wide * (torch.exp(wide) / (1 + torch.exp(wide)))"),
             curve("wide * torch.exp(wide) / (torch.exp(wide) + 1) * 1.0"),
             curve("wide * torch.exp(wide) * (1 / (1 + torch.exp(wide)))"),
+            curve("(wide * torch.exp(wide) / (1 + torch.exp(wide))).nan_to_num()"),
         ),
         "What is torch.tensor(100.0).exp()? Can you write it with e^-x?",
     ),
     Mistake(
         "overflow in the gradient",
-        "The values are right, but on the way back e^-x is infinite for numbers below -88 and is "
+        "The values are right, but on the way back an exponential is infinite, beyond 88, and is "
         "multiplied by zero: the gradient is nan, also where torch.where has chosen the other "
         "branch. torch.sigmoid has a gradient that is safe.",
         (
             curve("wide / (1 + torch.exp(-wide))"),
             curve("wide * (1 / (1 + torch.exp(-wide)))"),
+            curve("wide / (1 + torch.exp(-wide.clamp(min=-100)))"),
+            curve("torch.where(wide > 80, wide, wide * torch.exp(wide) / (1 + torch.exp(wide)))"),
             curve("torch.where(wide >= 0, wide / (1 + torch.exp(-wide)), wide * torch.exp(wide) / "
                   "(1 + torch.exp(wide)))"),
             curve("torch.where(wide > 0, wide / (1 + torch.exp(-wide)), wide * torch.exp(wide) / "
@@ -369,6 +390,17 @@ MISTAKES = (
         "What should 10,000 give?",
     ),
     Mistake(
+        "exponent clipped too tightly",
+        "The exponent is clipped, which is safe, but so tightly that far out on the left a rest of "
+        "x is let through. e^-x may grow to e^80 before float32 ends.",
+        tuple(
+            curve(f"wide / (1 + torch.exp(-wide.clamp({limits})))")
+            for n in (5, 6, 10, 15, 20)
+            for limits in (f"min=-{n}", f"-{n}, {n}")
+        ),
+        "What is 10,000 / (1 + e^20)?",
+    ),
+    Mistake(
         "not in float32",
         "The sigmoid or the product is computed in the dtype of x and rounded on the way; widen x "
         "first, and cast once at the end.",
@@ -378,6 +410,17 @@ MISTAKES = (
             edit(PRODUCT, "product = x * sigmoid.to(x.dtype)"),
             edit(PRODUCT, "product = x * sigmoid.to(x.dtype)", SIGMOID,
                  "1 / (1 + torch.exp(-x.float().clamp(min=-80)))"),
+            *(
+                alone(WIDEN, "wide = x", PRODUCT, f"product = {text}")
+                for text in (
+                    "wide / (1 + torch.exp(-wide))",
+                    "wide * (1 / (1 + torch.exp(-wide)))",
+                    "wide * torch.exp(wide) / (1 + torch.exp(wide))",
+                    "wide * (torch.exp(wide) / (1 + torch.exp(wide)))",
+                    "0.5 * wide * (1 + torch.tanh(wide / 2))",
+                    "wide * (1 + torch.tanh(wide / 2)) / 2",
+                )
+            ),
         ),
         "How many roundings to bfloat16 do your lines make?",
     ),
@@ -421,9 +464,46 @@ MISTAKES = (
         "Which function from above do you not call?",
     ),
     Mistake(
+        "neither gate nor SiLU",
+        "One way up and the way down are all there is. Two weights in a row, with nothing between "
+        "them, can do no more than a single one.",
+        (alone(HIDDEN, "hidden = up"), alone(HIDDEN, "hidden = x @ w1.T")),
+        "What bends the line from x to the result?",
+    ),
+    Mistake(
+        "SiLU times its input",
+        "w1 applied to x is multiplied by its silu, as if silu were the sigmoid alone. silu "
+        "already is the number times its sigmoid, and is the whole gate.",
+        (
+            edit(GATED, "gate = (x @ w1.T) * silu(x @ w1.T)"),
+        ),
+        "How often does w1 applied to x occur in your product, the sigmoid's not counted?",
+    ),
+    Mistake(
+        "SiLU of the weight",
+        "silu is taken of the numbers in w1. It belongs to what w1 gives for a vector.",
+        (edit(GATED, "gate = x @ silu(w1).T"),),
+        "What is the gate where x is zero, and what where x doubles?",
+    ),
+    Mistake(
+        "multiplied after the way down",
+        "Each way is led down by w2 on its own, and the two are multiplied there. Gate and way up "
+        "meet before, unit by unit.",
+        (
+            edit(HIDDEN, "hidden = gate", RETURN, "return (hidden @ w2.T) * (up @ w2.T)"),
+        ),
+        "How many numbers have gate and up when you multiply them: hidden, or dim?",
+    ),
+    Mistake(
+        "no way down",
+        "The hidden vector is returned, and w2 is never used.",
+        (edit(RETURN, "return hidden"),),
+        "How long should the result be: hidden, or dim?",
+    ),
+    Mistake(
         "no gate",
         "One way up is missing: the layer is silu, then down, as in a transformer without gates.",
-        (edit(HIDDEN, "hidden = gate"), edit(HIDDEN, "hidden = silu(up)")),
+        (alone(HIDDEN, "hidden = gate"), alone(HIDDEN, "hidden = silu(up)")),
         "Which of the three weights does your function never read?",
     ),
     Mistake(
@@ -484,16 +564,39 @@ MISTAKES = (
         "Write down the shapes from left to right.",
     ),
     Mistake(
+        "weight before the vectors",
+        "w @ x is right for a single vector. Several stand in rows, so the weight comes after "
+        "them, transposed: x @ w.T.",
+        tuple(
+            alone(GATED, f"gate = silu(w1 @ {v})", UP, f"up = w3 @ {v}", RETURN, f"return {out}")
+            for v, out in (
+                ("x", "w2 @ hidden"),
+                ("x.T", "w2 @ hidden"),
+                ("x.T", "(w2 @ hidden).T"),
+                ("x", "hidden @ w2.T"),
+                ("x.T", "hidden.T @ w2.T"),
+            )
+        ),
+        "(10, 6) @ (3, 6): which two numbers should be equal, and are not?",
+    ),
+    Mistake(
         "w2 and w3 swapped",
-        "w2 and w3 have changed places: w2 leads down, from hidden to dim. The shapes only fit "
-        "where hidden equals dim.",
-        (alone(UP, "up = x @ w2.T", RETURN, "return hidden @ w3.T"),),
+        "w2 and w3 have changed places: w2 leads down, from hidden to dim. With both transposed "
+        "the shapes only fit where hidden equals dim; with neither they fit, and the result is "
+        "wrong.",
+        (
+            alone(UP, "up = x @ w2.T", RETURN, "return hidden @ w3.T"),
+            alone(UP, "up = x @ w2", RETURN, "return hidden @ w3"),
+        ),
         "Which of the three weights has the shape (dim, hidden)?",
     ),
     Mistake(
         "w1 and w2 swapped",
         "w1 and w2 have changed places: w1 is the gate and leads up, w2 leads down.",
-        (alone(GATED, "gate = silu(x @ w2.T)", RETURN, "return hidden @ w1.T"),),
+        (
+            alone(GATED, "gate = silu(x @ w2.T)", RETURN, "return hidden @ w1.T"),
+            alone(GATED, "gate = silu(x @ w2)", RETURN, "return hidden @ w1"),
+        ),
         "Which of the three weights has the shape (dim, hidden)?",
     ),
     Mistake(

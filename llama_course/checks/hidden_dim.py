@@ -12,8 +12,8 @@ STARTER = '''
 def hidden_dim(dim: int, multiple_of: int, multiplier: float | None) -> int:
     """The width of LLaMA's feed-forward layer: the rows of w1 and w3, the columns of w2.
 
-    dim: the width of the model. multiple_of: a whole number, 1 or more. multiplier: a number above
-    0, or None.
+    dim: the width of the model, from 1 to a million. multiple_of: a whole number, 1 or more.
+    multiplier: a number above 0, or None.
 
     The width begins as two thirds of 4 * dim, rounded down to a whole number.
     If multiplier is not None, that whole number is multiplied by it, and rounded down again.
@@ -54,6 +54,12 @@ def widths(*arguments: tuple[int, int, float | None]) -> Any:
     return script
 
 
+def is_int(answer: Any) -> Iterator[tuple[str, Any]]:
+    """What kind of thing comes back; its value is other cases' task."""
+    result = answer.hidden_dim(96, 32, None)
+    yield "the result of hidden_dim", 0 if type(result) is int else result
+
+
 def case(title: str, level: str, says: str, catches: str, script: Any, **expect: int) -> Case:
     """All results here are whole numbers."""
     by_hand = {"the result of hidden_dim": expect["gives"]} if expect else None
@@ -62,7 +68,7 @@ def case(title: str, level: str, says: str, catches: str, script: Any, **expect:
 
 CASES = (
     case("The result is a whole number", "shape", INT, "a float, as / and 8 / 3 * dim give",
-         calls("hidden_dim", 96, 32, None)),
+         is_int),
     case("By hand: dim 6 makes 24, of which two thirds are 16", "example", THIRDS,
          "8 / 3 of something else than dim, 4 * dim unreduced",
          calls("hidden_dim", 6, 1, None), gives=16),
@@ -206,10 +212,16 @@ MISTAKES = (
     ),
     Mistake(
         "divided before it is multiplied",
-        "4 * dim is divided by three first and its fraction dropped, and then it is doubled: the "
-        "fraction counts twice.",
-        (edit(TWO_THIRDS, "four // 3 * 2"), edit(TWO_THIRDS, "2 * (four // 3)")),
-        "Two thirds of 4: is it 2 (2.67 rounded down), or twice 1?",
+        "Something is divided by three and its fraction dropped, and only then is it multiplied: "
+        "what was dropped is then missing several times.",
+        (
+            edit(TWO_THIRDS, "four // 3 * 2"),
+            edit(TWO_THIRDS, "2 * (four // 3)"),
+            alone(TWO_THIRDS, "4 * (2 * dim // 3)"),
+            alone(TWO_THIRDS, "8 * (dim // 3)"),
+            alone(TWO_THIRDS, "2 // 3 * four"),
+        ),
+        "Two thirds of 4: is it 2 (2.67 rounded down), or twice 1? And what is 2 // 3?",
     ),
     Mistake(
         "two thirds written short",
@@ -227,12 +239,18 @@ MISTAKES = (
     ),
     Mistake(
         "fraction of two thirds not dropped",
-        "Two thirds of 4 * dim are rounded up or to the nearest whole number; the fraction is "
-        "dropped.",
+        "Two thirds of 4 * dim are rounded up, to the nearest whole number, or not at all before "
+        "the width is rounded to a multiple; the fraction is dropped.",
         (
             edit(TWO_THIRDS, "-(-2 * four // 3)"),
             edit(TWO_THIRDS, "round(2 * four / 3)"),
             edit(TWO_THIRDS, "2 * four // 3 + 1"),
+            *(
+                alone(TWO_THIRDS, "2 * four / 3", PRODUCT, product, ROUNDING,
+                      "-int(-width // multiple_of)")
+                for product in ("int(multiplier * width)", "multiplier * width",
+                                "int(multiplier * int(width))")
+            ),
         ),
         "Two thirds of 4 are 2.67, so 2.",
     ),
@@ -302,9 +320,28 @@ MISTAKES = (
         (
             edit("return multiples * multiple_of", "return float(multiples * multiple_of)"),
             alone("four = 4 * dim", "four = 4.0 * dim"),
+            alone(TWO_THIRDS, "2 * four / 3"),
+            alone(TWO_THIRDS, "2 * four / 3", PRODUCT, "multiplier * width"),
             edit(PRODUCT, "multiplier * width // 1"),
         ),
         "Print the type of your result.",
+    ),
+    Mistake(
+        "None multiplied",
+        "Where no multiplier is given it is None, and None cannot be multiplied.",
+        (alone(NONE, "True"),),
+        "What is multiplier for LLaMA 1?",
+    ),
+    Mistake(
+        "parentheses missing",
+        "1 // multiple_of is worked out first, and is almost always 0. The sum must stand in "
+        "parentheses before it is divided.",
+        (
+            alone("return multiples * multiple_of",
+                  "return width + multiple_of - 1 // multiple_of * multiple_of"),
+            alone(ROUNDING, "width + multiple_of - 1 // multiple_of"),
+        ),
+        "What is 3 - 1 // 4 in Python?",
     ),
 )  # fmt: skip
 

@@ -234,6 +234,15 @@ MISTAKES = (
         "Which two axes must be neighbours before you put them into one?",
     ),
     Mistake(
+        "sizes read in the wrong order",
+        "The sizes are read from x as (batch, seq, heads, head_dim), which is the order after the "
+        "exchange, so that the numbers of heads and tokens are mixed up.",
+        (
+            edit(BODY, "return x.transpose(1, 2).reshape(*x.shape[:2], -1)"),
+        ),
+        "Print the shape of x beside the names that you give its sizes.",
+    ),
+    Mistake(
         "left in four axes",
         "The axes are exchanged, but heads and components are still two axes.",
         (

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from llama_course.checks import block
 from llama_course.checks.block import (
@@ -29,7 +30,7 @@ from llama_course.checks.block import (
     names_and_shapes,
     read_of,
 )
-from llama_course.checks.exercise import LOOSE, Case, Exercise, Hints, Mistake, edit
+from llama_course.checks.exercise import LOOSE, Case, Hints, Mistake, edit
 from llama_course.config import ModelConfig
 
 STARTER = '''
@@ -141,10 +142,30 @@ def ids(*shape: int, seed: int, c: ModelConfig = CONFIG) -> Tensor:
 # ---- on the answer's side ------------------------------------------------------------------------
 
 
-def may_be_on_meta(cache: Any) -> bool:
-    """Whether a Cache's tensors, if it shows any, are on meta."""
-    tensors = [value for value in vars(cache).values() if isinstance(value, Tensor)]
-    return not tensors or any(value.is_meta for value in tensors)
+def filled(model: Any, room: int) -> Tensor:
+    """How many tokens a Cache holds that was made with some room, and is given as many."""
+    cache = model.new_cache(1, room)[0]
+    tokens = torch.zeros(1, ONE.n_kv_heads, room, ONE.head_dim, dtype=BF16)
+    cache.append(tokens, tokens)
+    return cache.length
+
+
+class ZerosAreZeros(TorchFunctionMode):
+    """On meta, zeros_like is the one way to make zeros that imports a second's worth of modules."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.zeros_like and not kwargs:
+            return torch.zeros(args[0].shape, dtype=args[0].dtype, device=args[0].device)
+        return func(*args, **(kwargs or {}))
+
+
+def is_on_meta(model: Any) -> bool:
+    """Whether a new cache's keys and values are on meta, as far as the Cache shows any."""
+    with ZerosAreZeros():
+        cache = model.new_cache(1, 4)
+    tensors = [v for v in getattr(cache[0], "__dict__", {}).values() if isinstance(v, Tensor)]
+    floats = [value for value in tensors if value.is_floating_point()]
+    return not floats or any(value.is_meta for value in floats)
 
 
 # ---- scripts ------------------------------------------------------------------------------------
@@ -198,10 +219,12 @@ def in_pieces(answer: Any) -> Steps:
 
 def empty_cache(answer: Any) -> Steps:
     """Its shape and dtype; it holds nothing yet, so its third axis is 0."""
-    cache = answer.MyLlama(ONE).to(BF16).new_cache(2, 5)
-    keys, values = answer.hold(read_of)(cache[0])
+    model = answer.MyLlama(ONE).to(BF16)
+    keys, values = answer.hold(read_of)(model.new_cache(2, 5)[0])
     yield "the shapes of the Cache's keys and values", (tuple(keys.shape), tuple(values.shape))
     yield "their dtypes", (str(keys.dtype), str(values.dtype))
+    wide = ONE.max_seq_len + 1
+    yield f"the tokens in a Cache for {wide}, filled", answer.hold(filled)(model, wide)
 
 
 def caches_in_turn(answer: Any) -> Steps:
@@ -212,6 +235,7 @@ def caches_in_turn(answer: Any) -> Steps:
     for row, cache in enumerate(caches):
         yield f"the first scores, cache {row}", model(tokens[row : row + 1, :3], cache=cache)
     yield "the last scores, cache 0", model(tokens[:1, 3:], cache=caches[0])
+    yield "the scores without a cache", model(tokens[:1, :2])
 
 
 def in_bfloat16(answer: Any) -> Steps:
@@ -221,8 +245,8 @@ def in_bfloat16(answer: Any) -> Steps:
 
 def on_meta(answer: Any) -> Steps:
     """Where the weights take no memory, the cache takes none either."""
-    cache = answer.MyLlama(ONE).to("meta").new_cache(1, 4)
-    yield "the Cache is where the weights are", answer.hold(may_be_on_meta)(cache[0])
+    model = answer.MyLlama(ONE).to("meta")
+    yield "the Cache is where the weights are", answer.hold(is_on_meta)(model)
 
 
 def far_in_bfloat16(answer: Any) -> Steps:
@@ -315,10 +339,10 @@ CASES = (
         tolerance=ROUNDED,
     ),
     Case(
-        "A new cache has key heads, width and dtype of the model",
+        "A new cache has the model's key heads, width and dtype, and the room that is asked for",
         "property",
-        "They have the dtype of the weights, and are on their device.",
-        "a cache in float32, or for n_heads",
+        "One empty Cache for each layer, with room for max_seq_len tokens in each row.",
+        "a cache in float32, or for n_heads, or with the room of the config",
         empty_cache,
         dtype=None,
     ),
@@ -388,7 +412,7 @@ CASES = (
         tolerance=ROUNDED,
     ),
     Case(
-        "Two caches in turn",
+        "Two caches in turn, then none",
         "edge",
         OWN,
         "positions or keys that the model itself remembers",
@@ -445,6 +469,21 @@ MISTAKES = (
         (edit(LAST_NORM, "", HEAD,
               "return rms_norm(self.output(x), self.norm.weight, c.norm_eps).float()"),),
         "norm.weight has dim components, and the scores have vocab_size.",
+    ),
+    Mistake(
+        "the last norm in each layer",
+        "The last norm stands in the loop and norms the stream behind every block; it comes once, "
+        "behind the last.",
+        (edit(LAYER, f"{LAYER}\n            {LAST_NORM}", f"        {LAST_NORM}\n        {HEAD}",
+              f"        {HEAD}"),),
+        "How often is norm.weight read in one forward?",
+    ),
+    Mistake(
+        "the blocks' results are added to the stream",
+        "x + layer(x) adds the stream once more in each layer; a block's result is the new stream, "
+        "and its two sums are inside it.",
+        (edit(LAYER, f"x = x + {LAYER[4:]}"),),
+        "If a block adds nothing, what does it return?",
     ),
     Mistake(
         "the embedding is normed too",
@@ -532,8 +571,10 @@ MISTAKES = (
     ),
     Mistake(
         "epsilon fixed in the last norm",
-        "The last norm's epsilon is a number written into the class.",
+        "The last norm's epsilon is a number written into the class, or left out, or left to "
+        "PyTorch.",
         (
+            edit(LAST_NORM, "x = rms_norm(x, self.norm.weight, 0.0)"),
             edit(LAST_NORM, "x = rms_norm(x, self.norm.weight, 1e-5)"),
             edit(LAST_NORM, "x = rms_norm(x, self.norm.weight, 1e-6)"),
         ),
@@ -559,6 +600,26 @@ MISTAKES = (
         "Change the last token of a text. Whose scores may change?",
     ),
     Mistake(
+        "a token does not see itself",
+        "The mask is off by one: each token sees those before it, and the first sees nothing.",
+        (
+            edit(MASKED, "mask = causal_mask(positions - 1, keys)"),
+            edit(MASKED, "mask = torch.ones(seq, len(keys), dtype=torch.bool).tril("
+                 "len(keys) - seq - 1)"),
+        ),
+        "May the first token look at itself?",
+    ),
+    Mistake(
+        "the mask is not moved behind the cache",
+        "The mask reaches all keys, but its first row is that of the first token of the text; the "
+        "first new token stands behind those in the cache, and sees them all.",
+        (
+            edit(MASKED, "mask = torch.ones(seq, len(keys), dtype=torch.bool).tril()"),
+            edit(MASKED, "mask = causal_mask(torch.arange(seq), keys)"),
+        ),
+        "Four tokens are in the cache, and three new ones come. Which keys does the first see?",
+    ),
+    Mistake(
         "the mask knows the new tokens only",
         "The mask is made from the new tokens alone, and does not reach the keys in the cache.",
         (
@@ -582,6 +643,9 @@ MISTAKES = (
         "the cache.",
         (
             edit(TABLES, "cos, sin = rope_angles(torch.arange(seq), c.head_dim, c.rope_theta)"),
+            edit(POSITIONS, "positions = torch.arange(seq)"),
+            edit(POSITIONS, "positions = torch.arange(seq)",
+                 KEYS, "keys = torch.arange(int(past[0]) + seq)"),
         ),
         "Where does the sixth token stand when five are in the cache?",
     ),
@@ -613,6 +677,23 @@ MISTAKES = (
         "What is the fifth argument of a Block?",
     ),
     Mistake(
+        "room of the config",
+        "The caches have room for config.max_seq_len tokens, whatever room is asked for: too much "
+        "memory for a short text, and too little for a longer one.",
+        (edit("c.n_kv_heads, max_seq_len, c", "c.n_kv_heads, c.max_seq_len, c"),),
+        "new_cache is told how many tokens are to come. Where do you use it?",
+    ),
+    Mistake(
+        "the model remembers its cache",
+        "The model keeps the cache from the last call and uses it where none is given; without a "
+        "cache the first token is at position 0.",
+        (
+            edit("past = tokens", "self.held = cache = cache or getattr(self, 'held', None)\n"
+                 "        past = tokens"),
+        ),
+        "What should a call without a cache know of the calls before it?",
+    ),
+    Mistake(
         "cache in float32",
         "The caches are float32 whatever the weights are: twice the memory, and keys of one dtype "
         "beside queries of another.",
@@ -634,6 +715,18 @@ MISTAKES = (
         "Cache takes a device after the dtype.",
     ),
     Mistake(
+        "head_dim from dim / n_heads",
+        "The width of a head is computed as dim / n_heads. So it is in LLaMA 7B, but it is a field "
+        "of its own, config.head_dim.",
+        (
+            edit("rope_angles(positions, c.head_dim", "rope_angles(positions, c.dim // c.n_heads"),
+            edit("max_seq_len, c.head_dim", "max_seq_len, c.dim // c.n_heads"),
+            edit("rope_angles(positions, c.head_dim", "rope_angles(positions, c.dim // c.n_heads",
+                 "max_seq_len, c.head_dim", "max_seq_len, c.dim // c.n_heads"),
+        ),
+        "The heads of a model need not share dim evenly.",
+    ),
+    Mistake(
         "positions in the weights' dtype",
         "The positions are cast to the weights' dtype before the angles are made. In bfloat16 "
         "there is no 515: neighbours fall on one place.",
@@ -644,10 +737,15 @@ MISTAKES = (
         "Positions are whole numbers, and stay so until rope_angles has them.",
     ),
     Mistake(
-        "embedding and output drawn as PyTorch does",
-        "They keep what nn.Embedding and nn.Linear draw by themselves, with a deviation of 1 and "
-        "one over the root of 3 dim; draw them with 0.02.",
-        (edit(DRAW, "pass"),),
+        "embedding or output drawn as PyTorch does",
+        "One or both keep what nn.Embedding and nn.Linear draw by themselves, with a deviation of "
+        "1 and one over the root of 3 dim; draw them with 0.02.",
+        (
+            edit(DRAW, "pass"),
+            edit("(self.tok_embeddings.weight, self.output.weight)", "(self.output.weight,)"),
+            edit("(self.tok_embeddings.weight, self.output.weight)",
+                 "(self.tok_embeddings.weight,)"),
+        ),
         "An embedding is drawn with deviation 1 unless you draw it anew.",
     ),
     Mistake(
@@ -681,16 +779,12 @@ MISTAKES = (
 )  # fmt: skip
 
 
-class BesideBlock(Exercise):
+class BesideBlock(block.OnTheLibrary):
     """An exercise whose texts find the reference's Block, as a learner's class finds theirs."""
 
-    def load(self, text: str, module: str = "llama_course.checks.text") -> dict[str, Any]:
-        """The parts that a source text defines, run after the setup and beside `Block`."""
-        namespace: dict[str, Any] = {"__name__": module, "Block": BLOCK}
-        for words, source in (("setup of", self.setup), ("exercise", text)):
-            code = compile(source, f"<{words} {self.name}>", "exec", dont_inherit=True)
-            exec(code, namespace)
-        return {part: namespace[part] for part in self.parts if part in namespace}
+    def beside(self) -> dict[str, Any]:
+        """The reference's Block."""
+        return {"Block": BLOCK}
 
 
 # Under this module's name, whose frames count as the check's own: an answer may call this Block.

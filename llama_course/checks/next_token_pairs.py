@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, edit
-from llama_course.checks.scripts import calls, shapes, spread_out
+from llama_course.checks.scripts import calls, spread_out
 
 STARTER = '''
 def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,6 +56,19 @@ def both(tokens: list[Any]) -> Any:
     return script
 
 
+def sizes(*inputs: torch.Tensor) -> Any:
+    """A script that compares shape and dtype of both results; values are other cases' task."""
+
+    def script(answer: Any) -> Iterator[tuple[str, Any]]:
+        for tokens in inputs:
+            result = answer.next_token_pairs(tokens)
+            if isinstance(result, tuple | list):
+                result = [torch.zeros_like(r) if torch.is_tensor(r) else r for r in result]
+            yield f"the result for {tuple(tokens.shape)}", result
+
+    return script
+
+
 def one_above(answer: Any) -> Iterator[tuple[str, Any]]:
     """Tokens that count upwards: the target is always one more than the input."""
     inputs, targets = answer.next_token_pairs(torch.arange(100, 140).view(4, 10))
@@ -69,8 +82,7 @@ ids = torch.arange
 CASES = (
     Case("A row of ids, and a batch of rows: one token shorter", "shape", SHORTER,
          "an input that is not shortened, rows lost in place of tokens",
-         shapes("next_token_pairs", (ids(6),), (ids(12).view(3, 4),), (ids(5).view(1, 5),)),
-         dtype=None),
+         sizes(ids(6), ids(12).view(3, 4), ids(5).view(1, 5)), dtype=None),
     Case("By hand: 5, 6, 7, 8 gives the inputs 5, 6, 7 and the targets 6, 7, 8", "example", NEXT,
          "a shift the wrong way, no shift", both([5, 6, 7, 8]), dtype=None, tolerance=EXACT,
          expect={"inputs": torch.tensor([5, 6, 7]), "targets": torch.tensor([6, 7, 8])}),
@@ -93,8 +105,7 @@ CASES = (
          dtype=None, tolerance=EXACT),
     Case("One token makes no pair, alone or in each row of a batch", "edge", ONE,
          "a result that is not empty, an axis that is lost",
-         shapes("next_token_pairs", (ids(1),), (ids(2).view(2, 1),)), dtype=None,
-         tolerance=EXACT),
+         sizes(ids(1), ids(2).view(2, 1)), dtype=None, tolerance=EXACT),
     Case("Ids that do not lie side by side in memory", "edge", NEXT, "view() on such a layout",
          calls("next_token_pairs", spread_out(ids(12).view(4, 3)).T), dtype=None,
          tolerance=EXACT),
@@ -148,21 +159,53 @@ MISTAKES = (
     ),
     Mistake(
         "rolled round",
-        "The targets are rolled, so that the first token of a row comes after its last one; they "
-        "are not neighbours in the text.",
+        "The targets are rolled, so that after a row's last token comes one from the front again; "
+        "they are not neighbours in the text.",
         (
             pair("tokens", "torch.roll(tokens, -1, -1)"),
             pair("tokens", "torch.cat([tokens[..., 1:], tokens[..., :1]], -1)"),
+            pair("tokens", "torch.roll(tokens, -1)"),
         ),
         "torch.roll brings what falls out on one side in again on the other.",
     ),
     Mistake(
-        "padded in place of shortened",
-        "The inputs keep their last token and the targets are filled up with a number, so both are "
-        "as long as tokens. Some training code does so; here both are one shorter.",
+        "rolled the wrong way",
+        "torch.roll by +1 moves each token to the right, so what stands under an input is the "
+        "token before it, and under the first one the last.",
+        (
+            pair("tokens", "torch.roll(tokens, 1, -1)"),
+            pair("tokens[..., :-1]", "torch.roll(tokens, 1, -1)[..., :-1]"),
+        ),
+        "Print torch.roll(torch.tensor([5, 6, 7, 8]), 1).",
+    ),
+    Mistake(
+        "a beginning put in front",
+        "A beginning-of-sequence sign is put in front of the inputs, so that the first token is a "
+        "target too. That is the tokenizer's task (bos=True); here nothing is added.",
         tuple(
-            pair("tokens", f"torch.cat([tokens[..., 1:], {LAST.format(n)}], -1)")
-            for n in (-100, 0, -1, 1, 2)
+            pair(f"torch.cat([{LAST.format(n)}, tokens[..., :-1]], -1)", "tokens")
+            for n in (1, 0, 2, -1, -100)
+        ),
+        "Which number in your inputs does not stand in tokens?",
+    ),
+    Mistake(
+        "cut in the middle",
+        "The first half of the tokens is the input and the second half the target, as in "
+        "translation; here every token is the target of the one before it.",
+        (pair("tokens[..., : tokens.shape[-1] // 2]", "tokens[..., tokens.shape[-1] // 2 :]"),),
+        "In 5, 6, 7, 8: what should come after 5?",
+    ),
+    Mistake(
+        "padded in place of shortened",
+        "The inputs keep their last token and the targets are filled up with a number, or with the "
+        "last token again, so both are as long as tokens. Some training code does so; here both "
+        "are one shorter.",
+        (
+            *(
+                pair("tokens", f"torch.cat([tokens[..., 1:], {LAST.format(n)}], -1)")
+                for n in (-100, 0, -1, 1, 2)
+            ),
+            pair("tokens", "torch.cat([tokens[..., 1:], tokens[..., -1:]], -1)"),
         ),
         "What follows the last token? If you do not know, it is no input either.",
     ),

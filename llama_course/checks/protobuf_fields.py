@@ -7,7 +7,7 @@ from typing import Any
 
 from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, edit
 from llama_course.checks.scripts import calls
-from llama_course.tokenizers.protobuf import VARINT, field, varint
+from llama_course.tokenizers.protobuf import field, varint
 
 STARTER = '''
 def protobuf_fields(data: bytes) -> list[tuple[int, int | bytes]]:
@@ -108,6 +108,20 @@ T = "the result of protobuf_fields"
 UNK = field(1, "<unk>") + field(2, 0.0) + field(3, 2)
 PIECE = field(1, "\u2581the") + field(2, -7.0)
 
+ENDS_TOO_SOON = (
+    ("within its bytes", field(1, "<unk>")[:-1]),
+    ("within 4 bytes", field(2, 1.0)[:3]),
+    ("within 8 bytes", fixed(1, b"abcdefgh")[:-1]),
+    ("within a number", b"\x08\x96"),
+    ("after a key of kind 0", field(1, 5) + b"\x10"),
+    ("within a key", b"\x80"),
+    ("after a key of kind 1", field(1, 5) + b"\x11"),
+    ("after a key of kind 2", b"\x0a"),
+    ("after a key of kind 5", b"\x15"),
+    ("within a size", field(1, 5) + b"\x0a\x80"),
+    ("after a size", b"\x0a\x05"),
+)
+
 CASES = (
     case("No bytes have no fields; one field is a list of one pair", "shape", PAIRS,
          "a dict, a generator, None", messages(b"", field(1, 5))),
@@ -130,7 +144,9 @@ CASES = (
                   field(43, -1))),
     case("Field numbers above 15, whose keys have two bytes", "property", KEY,
          "keys of a single byte", messages(field(16, 1), field(35, 1) + field(44, "x"),
-                                           field(2047, b"ab"), field(5000, 7))),
+                                           field(2047, b"ab"), field(5000, 7),
+                                           field(2**29 - 1, 3) + field(70_000, b"a"),
+                                           fixed(20, b"abcd") + fixed(300, b"abcdefgh"))),
     case("Values of 127, 128 and 20,000 bytes", "property", SIZED, "sizes of a single byte",
          messages(field(1, b"a" * 127), field(1, b"b" * 128) + field(2, 3),
                   field(4, bytes(range(200)) * 100) + field(2, 3))),
@@ -144,15 +160,9 @@ CASES = (
          messages(field(1, b""), field(2, b"") + field(1, 0) + field(3, b""))),
     case("A number that needs more bytes than it is worth", "edge", LOW_FIRST,
          "an end at a byte of zero bits", messages(b"\x08\x80\x00", b"\x08\x81\x80\x00\x10\x05")),
-    case("A message that ends within its bytes", "edge", CUT, "a value that is cut short unsaid",
-         raises(field(1, "<unk>")[:-1])),
-    case("One that ends within 4 bytes", "edge", CUT, "a value that is cut short unsaid",
-         raises(field(2, 1.0)[:3])),
-    case("One that ends within a number", "edge", CUT, "another error, or none",
-         raises(b"\x08\x96")),
-    case("One that ends after a key", "edge", CUT, "another error, or none",
-         raises(field(1, 5) + varint(2 << 3 | VARINT))),
-    case("One that ends within a key", "edge", CUT, "another error, or none", raises(b"\x80")),
+    *(case(f"A message that ends {where}", "edge", CUT, "a field that is cut short unsaid, an end "
+           "that is looked for only where something follows, another error", raises(data))
+      for where, data in ENDS_TOO_SOON),
     case("data is afterwards what it was", "inputs", PAIRS, "a bytearray that is emptied",
          calls("protobuf_fields", UNK)),
 )  # fmt: skip
@@ -275,7 +285,13 @@ MISTAKES = (
         "end of the data not seen",
         "A value that is cut short is given as if it were whole: a slice beyond the end raises "
         "nothing.",
-        (edit(SHORT, "if False:\n                pass\n"),),
+        (
+            edit(SHORT, "if False:\n                pass\n"),
+            edit("if len(value) < size", "if kind == 2 and len(value) < size"),
+            edit("if len(value) < size", "if kind != 2 and len(value) < size"),
+            edit("if len(value) < size", "if kind != 1 and len(value) < size"),
+            edit("if len(value) < size", "if value and len(value) < size"),
+        ),
         "Compare the length of what you got with what was promised.",
     ),
     Mistake(

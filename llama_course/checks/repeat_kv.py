@@ -156,6 +156,7 @@ MISTAKES = (
         (
             edit(RESULT, "x[:, :, :, None].expand(-1, -1, -1, n, -1).reshape(batch, kv_heads * n, "
                  "seq, head_dim)"),
+            edit(RESULT, "x.repeat_interleave(n, dim=2).view(batch, kv_heads * n, seq, head_dim)"),
             edit(RESULT, "x.repeat_interleave(n, dim=2).view(batch, -1, seq, head_dim)"),
         ),
         "The new axis has to stand directly behind that of the heads.",
@@ -226,6 +227,14 @@ MISTAKES = (
         "back as float32.",
         (edit(RESULT, "groups.reshape(batch, kv_heads * n, seq, head_dim).float()"),),
         "torch.zeros and torch.empty take dtype=x.dtype; expand and repeat keep it by themselves.",
+    ),
+    Mistake(
+        "a size left to -1",
+        "-1 in a reshape leaves a size open, and torch finds it by a division. A tensor without a "
+        "token has no numbers to divide, so the call fails before anything was read. The size is "
+        "known: kv_heads * n.",
+        (edit(RESULT, "groups.reshape(batch, -1, seq, head_dim)"),),
+        "flatten(1, 2) joins two axes without asking for a size.",
     ),
     Mistake(
         "cut off from the gradient",

@@ -180,6 +180,26 @@ MISTAKES = (
         "For tokens 1 2 3 4 and 5 6 7 8 and two heads: which numbers should head 0 hold?",
     ),
     Mistake(
+        "exchanged before the cut",
+        "Tokens and components change places first, and the table that this gives is reshaped to "
+        "(batch, heads, seq, head_dim): the sizes fit, and the numbers of all tokens are mixed.",
+        (
+            edit(BODY, "return x.transpose(1, 2).reshape(x.shape[0], n_heads, x.shape[1], -1)"),
+            edit(BODY, "return x.mT.contiguous().view(x.shape[0], n_heads, x.shape[1], -1)"),
+        ),
+        "Which axis can be cut in two: the one of the tokens or the one of the components?",
+    ),
+    Mistake(
+        "heads one component apart",
+        "In a loop over the heads, head h is cut out from component h on, and not from h * "
+        "head_dim: the heads overlap, and the vector's end is in none.",
+        (
+            edit(BODY, "w = x.shape[-1] // n_heads\n"
+                 "    return torch.stack([x[..., h : h + w] for h in range(n_heads)], dim=1)"),
+        ),
+        "At which component does head 1 begin, where a head has four?",
+    ),
+    Mistake(
         "heads behind the tokens",
         "The vectors are cut into heads, but the result is (batch, seq, heads, head_dim): the axes "
         "of tokens and heads have not changed places.",

@@ -141,7 +141,7 @@ CASES = (
          "all spaces at the start taken away, or none, or the first of each piece",
          lists(ids_of("_", "_cat"), ids_of("__", "_cat"), ids_of("_the", "_", "_cat"),
                ids_of("____", "cat", "__"), ids_of("_x_s"), ids_of("_cat", "_"),
-               ids_of("_"), ids_of("_", "_"))),
+               ids_of("_"), ids_of("_", "_"), ids_of("_cat", "_", ".", "_", "s"))),
     case("Without a prefix nothing is taken away", "property", PREFIX,
          "a first character that is dropped whatever it is",
          lists(ids_of("cat", "_cat"), ids_of("the"), ids_of("\n", "_the"), ids_of("é", "_cat"),
@@ -159,7 +159,8 @@ CASES = (
          "bytes that are decoded one by one, bytes at the end that are forgotten",
          lists(ids_of("_", "é€\N{LLAMA}".encode()), ids_of("e\u0301".encode(), "s"),
                ids_of("é€".encode(), "é", "é".encode()), ids_of(b"abc \n\0"),
-               ids_of(LLAMA, LLAMA), ids_of("\U0010ffff".encode(), "_cat"))),
+               ids_of(LLAMA, LLAMA), ids_of("\U0010ffff".encode(), "_cat"),
+               ids_of("\ufeffa\ufeff".encode(), "s"), ids_of("\u200b\u2028\x85\r\n".encode()))),
     case("Another id between the bytes of a character ends the collection", "property", COLLECTED,
          "bytes that are joined across a special id",
          lists([*ids_of(LLAMA[:2]), 1, *ids_of(LLAMA[2:])], [*ids_of(b"\xc3"), 2, *ids_of(b"\xa9")],
@@ -182,7 +183,8 @@ CASES = (
          "special ids that are recognised by a bracket",
          lists(ids_of("<s", "x"), ids_of("_the", "<0x41", "_", "<s"))),
     case("The reference's text for ids from all over a vocabulary", "float32", ANY, "anything else",
-         lists(*(scattered(step, 40) for step in (7, 31, 101)), [*range(len(MIXED[0]))],
+         lists(*(scattered(step, 40) for step in (7, 31, 101)), ids_of("_the", "_cat", "s", "."),
+               [*range(len(MIXED[0]))],
                [*range(len(MIXED[0]) - 1, -1, -1)], pieces=MIXED[0])),
     case("Each byte alone, and each two bytes next to one another", "edge", LEFT_OVER,
          "anything else that is wrong with bytes",
@@ -258,6 +260,29 @@ MISTAKES = (
         "When is your sign for the start set, and when is it cleared?",
     ),
     Mistake(
+        "prefix kept after other special ids",
+        "One begin token is expected before the prefix, but not a second one, or an end token; ids "
+        "that a model writes may begin with any of them.",
+        (
+            edit(TAKEN, "if False:", END, "rest = ids[1:] if ids[:1] == [1] else ids\n    "
+                 'return text[1:] if rest and rest[0] > 258 and pieces[rest[0]][0] == "\u2581" '
+                 "else text"),
+            edit(SILENT, "        if i in (1, 2):\n            at_start = at_start and i == 1\n"
+                 "            continue\n"),
+        ),
+        "Decode [2, 1, ...]. Which ids may stand before the prefix, and how many of them?",
+    ),
+    Mistake(
+        "prefix taken until there is text",
+        "A space is taken away as long as the text is empty. Where the first piece is the single "
+        "sign it gives nothing, and the next piece loses its space too.",
+        (
+            edit(TAKEN, 'if not text and i != 0 and piece[0] == " ":'),
+            edit(TAKEN, 'if not text and piece[0] == " ":'),
+        ),
+        "Decode the single sign and then a word with its space. How many spaces are left?",
+    ),
+    Mistake(
         "all spaces at the start taken away",
         "lstrip() or strip() takes every space at the start, though only one of them was added in "
         "encoding.",
@@ -311,6 +336,19 @@ MISTAKES = (
         (edit(TAKEN, 'if i != 0 and piece[0] == " ":'),
          edit('.replace("\\u2581", " ")', '.replace("\\u2581", "")', TAKEN, "if False:")),
         "How do you know that a piece is the first?",
+    ),
+    Mistake(
+        "text tidied",
+        "The space before a full stop or a comma is taken away, as some libraries do unless they "
+        "are told not to. A space that was written is part of the text.",
+        (
+            edit(END, 'return text.replace(" .", ".")'),
+            edit(END, 'return text.replace(" .", ".").replace(" ,", ",")'),
+            edit(END, 'return text.replace(" .", ".").replace(" ?", "?").replace(" !", "!")'
+                 '.replace(" ,", ",").replace(" \' ", "\'").replace(" n\'t", "n\'t")'),
+            edit(END, 'return __import__("re").sub(r" ([.,!?])", r"\1", text)'),
+        ),
+        "Which line of yours looks at a full stop?",
     ),
     Mistake(
         "joined by spaces",
@@ -374,6 +412,20 @@ MISTAKES = (
               "        text += piece\n",
               "        if i == 2:\n            continue\n        text += piece\n"),),
         "Read the bytes first, then skip the id.",
+    ),
+    Mistake(
+        "ids 0 to 2 thrown away first",
+        "All three special ids are thrown away before the reading begins. Then id 0 shows no sign, "
+        "and bytes on either side of such an id become one character.",
+        (edit(LOOP, "for i in [*[i for i in ids if i > 2], 2]:"),),
+        "Which of the three has a text? And what does an id between two bytes do?",
+    ),
+    Mistake(
+        "stopped at the end token",
+        "Reading stops at the first id 2. Whoever generates text stops there; decoding gives the "
+        "text of all ids.",
+        (edit(LOOP, "for i in [*(ids[: ids.index(2)] if 2 in ids else ids), 2]:"),),
+        "What does the docstring say that id 2 gives?",
     ),
     Mistake(
         "byte order",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, edit
+from llama_course.checks.exercise import EXACT, Case, Exercise, Hints, Mistake, apply, edit
 from llama_course.checks.scripts import calls
 
 STARTER = '''
@@ -84,7 +84,8 @@ def vocabulary(characters: str, **scores: float) -> Vocabulary:
     single = list(characters.replace("_", "\u2581"))
     pieces = [*SPECIAL, *single, *longer]
     assert set("".join(longer)) <= set(single), "a character without a piece of its own"
-    below = min(scores.values(), default=0.0)
+    # In LLaMA's file, too, only the runs of spaces have a worse score than single characters.
+    below = min((score for score in scores.values() if score > -1e9), default=0.0)
     # The first 259 mean nothing; zero, as in LLaMA's file, would hide who reads them.
     values = [
         *(float(i * 7 % 11 - 5) for i in range(259)),
@@ -116,14 +117,18 @@ T = "the result of spm_encode"
 WORDS = vocabulary("_aehtx", th=-9.0, he=-1.0, _t=-2.0, at=-3.0, _the=-4.0, _h=-8.0, _ha=-5.0,
                    hat=-6.0)  # fmt: skip
 # As in LLaMA's file: runs of spaces come early in the ids and last in the scores.
-RUNS = vocabulary("abx_", __=-1e9, _a=-1.0, ____=-1e9, ___=-1e9, _b=-2.0, ab=-3.0, x_=-0.5)
+RUNS = vocabulary("abx_", __=-1e9, _a=-1.0, ____=-1e9, ___=-1e9, _b=-2.0, ab=-3.0, x_=-0.5,
+                  _____=-1e9, ________=-1e9, **{"_" * 16: -1e9})  # fmt: skip
 TIES = vocabulary("a_bcdx", ab=-1.0, bc=-1.0, cd=-1.0, aa=-5.0, aaa=-5.0, aaaa=-5.0, bcd=-0.5)
 # Of equal scores the left one has the greater id, the later letters, or another length.
-TIED = vocabulary("gbpdasceyrf_", bc=-1.0, ab=-1.0, de=-1.0, ef=-1.0, ga=-1.0, rr=-0.5, pr=-9.0,
-                  yp=-1.0, prr=-1.0, rrp=-1.0, ps=-1.0, bd=-1.0)  # fmt: skip
-# Fractions, ranks that no half-precision float holds, and scores above zero.
-SCORED = vocabulary("abcdefg_", ab=-0.375, bc=-0.25, cd=-4098.0, de=-4097.0, ef=1.5, fg=2.5,
-                    _a=-4099.0)  # fmt: skip
+# In kmpsy the pair psy is there before kmp, in kmsya sya before kmsy: age does not count either.
+TIED = vocabulary("gbpdasceyrfkm_", bc=-1.0, ab=-1.0, de=-1.0, ef=-1.0, ga=-1.0, rr=-0.5, pr=-9.0,
+                  yp=-1.0, prr=-1.0, rrp=-1.0, ps=-1.0, bd=-1.0, km=-0.25, sy=-0.125, kmp=-1.0,
+                  psy=-1.0, kmsy=-1.0, sya=-1.0, arr=-1.0)  # fmt: skip
+# Fractions, ranks that no half-precision float holds, scores above zero, and zero itself: the first
+# piece that a training finds has it.
+SCORED = vocabulary("abcdefghi_", ab=-0.375, bc=-0.25, cd=-4098.0, de=-4097.0, ef=1.5, fg=2.5,
+                    _a=-4099.0, hi=0.0, gh=-0.5, ih=-0.5)  # fmt: skip
 # aba has a better score than ab, so it matters whether the second ab is merged at once.
 ANEW_WORDS = vocabulary("abcd_", ab=-5.0, aba=-1.0, cd=-2.0, abc=-4.0, dc=-3.0, dca=-7.0, cdc=-40.0)
 # Pieces that no pair makes, and long ones that better pairs pass by.
@@ -132,7 +137,9 @@ FAR = vocabulary("opr_stu", port=-1.0, _sport=-2.0, st=-3.0, op=-4.0, _s=-5.0, s
 NAMED = vocabulary("<>s/_x014AFunk", **{"<s": -2.0, "s>": -1.0, "</": -3.0, "</s": -4.0, "<0": -5.0,
                    "<0x": -6.0, "<0x4": -7.0, "<0x41": -8.0, "<0xF": -12.0,
                    "<0xFF": -13.0, "un": -9.0, "unk": -10.0, "<unk": -11.0})  # fmt: skip
-NUMBERS = vocabulary("0_124a", **{"20": -1.0, "24": -2.0, "2024": -3.0, "_1": -4.0, "a2": -5.0})
+NUMBERS = vocabulary(
+    "0_124a", **{"20": -1.0, "24": -2.0, "2024": -3.0, "_1": -4.0, "a2": -5.0, "__": -6.0}
+)
 PLAIN = vocabulary("_abdeéfilnt", fi=-1.0, _e=-2.0, le=-3.0, file=-4.0, éa=-5.0)
 # Not as keywords: Python would make one character of each.
 ACCENT = vocabulary("ae\u0301_", **{"e\u0301": -1.0, "a\u0301": -2.0})  # noqa: PIE804
@@ -173,33 +180,38 @@ CASES = (
          texts(WORDS, "hat", "that hat", "a hat at the that", "thehat", "ththehe")),
     case("Spaces at the start, at the end, in runs, and nothing but spaces", "property", SPACES,
          "spaces that are joined or dropped, words encoded one by one",
-         texts(RUNS, " a", "a ", "a  b", "   ab   x", " ", "      ", "a b", " a  b  ", "x a x  b")),
+         texts(RUNS, " a", "a ", "a  b", "   ab   x", " ", "      ", "a b", " a  b  ", "x a x  b",
+               " " * 7, " " * 40 + "a")),
     case("Equal scores: the leftmost pair, and then all pairs anew", "property", HIGHEST,
          "the rightmost of equal scores",
          texts(TIES, "abc", "xabcd", "aaa", "xaaaaaaa", "bcdab", "aaaaaaaaab")),
     case("Equal scores: the ids, the letters and the lengths of the pieces do not matter",
-         "property", HIGHEST, "scores made into ranks, a heap with the piece before the place",
-         texts(TIED, "abc", "def", "gab", "yprr", "rrps", "abd", "abcabc", "defgab")),
+         "property", HIGHEST, "scores made into ranks, a heap with anything before the place",
+         texts(TIED, "abc", "def", "gab", "yprr", "rrps", "abd", "abcabc", "defgab", "kmpsy",
+               "kmsya", "arrp")),
     case("Scores are any numbers: fractions, great ones, above zero", "property", HIGHEST,
-         "scores that are cut to whole numbers or to half precision, or lose their sign",
-         texts(SCORED, "abc", "cde", "efg", "abcdefg", "def", "bcd")),
+         "scores that are cut to whole numbers or to half precision, lose their sign, or "
+         "are taken for none where they are zero",
+         texts(SCORED, "abc", "cde", "efg", "abcdefg", "def", "bcd", "hi", "ghi", "ab ihia")),
     case("A merge makes new pairs, and one of them may be the best", "property", ANEW,
          "pairs that are listed once, all places of a pair merged together",
-         texts(ANEW_WORDS, "abab", "xababab", "cdabab", "abcdab", "dcdcabcab", "cdcd", "dcab")),
+         texts(ANEW_WORDS, "abab", "xababab", "cdabab", "abcdab", "dcdcabcab", "cdcd", "dcab",
+               "cdcdb")),
     case("A piece that no pair leads to is not used, however good its score", "property",
          NEIGHBOURS, "words looked up whole, the longest piece that fits, the best sum of scores",
          texts(FAR, "port", "stop", "sport", "top stop", "trot", "a port", "post", "sports")),
+    case("Digits merge where the vocabulary has a piece for them, and nowhere else", "property",
+         DIGITS, "digits that are cut apart by a rule",
+         texts(NUMBERS, "2024", "12", "a2024 1 0", "20  24", "2", "\u0662\u0664", "1a2")),
     case("Names of special ids in a text are characters", "property", NAMES,
          "control pieces and byte pieces that are matched in a text",
          texts(NAMED, "<s>", "</s>", "<unk>", "x<s>x", "<0x41>", "s>A", "A<0x41>A", "<s> </s>",
                "<0xFF>")),
-    case("Digits merge where the vocabulary has a piece for them, and nowhere else", "property",
-         DIGITS, "digits that are cut apart by a rule",
-         texts(NUMBERS, "2024", "12", "a2024 1 0", "20 24", "2", "\u0662\u0664", "1a2")),
     case("No character is changed: ligatures, accents, other spaces, tabs, capitals", "property",
          SPACES, "a text that is normalised",
          texts(PLAIN, "\ufb01le", "file", "e\u0301a", "\u00e9a", "\uff46", "a\u00a0e", "a\tl\ne",
-               "File", "\u3000e", "\u00bd", "ea\r\n")),
+               "File", "\u3000e", "\u00bd", "ea\r\n", "\ufeffa",
+               "\u200be\u2028")),
     case("Accents that stand by themselves", "property", SPACES,
          "a text that is normalised, characters that are taken with their accents",
          texts(ACCENT, "e\u0301", "\u00e9", "\u0301a", "a\u0301e\u0301")),
@@ -307,6 +319,55 @@ def spm_encode(text, pieces, scores):
     return result
 """
 
+HEAP = """
+import heapq
+
+def spm_encode(text, pieces, scores):
+    ids = {piece: i for i, piece in enumerate(pieces) if i > 258}
+    symbols = list("\\u2581" + text.replace(" ", "\\u2581")) if text else []
+    end = len(symbols)
+    before, after = list(range(-1, end - 1)), list(range(1, end + 1))
+    heap = []
+
+    def push(i, j):
+        pair = symbols[i] + symbols[j] if i >= 0 and j < end else None
+        if pair in ids:
+            heapq.heappush(heap, (-scores[ids[pair]], i, j, pair))
+
+    for i in range(end - 1):
+        push(i, i + 1)
+    while heap:
+        _, i, j, pair = heapq.heappop(heap)
+        if symbols[i] + symbols[j] != pair:
+            continue
+        symbols[i], symbols[j] = pair, ""
+        after[i] = after[j]
+        if after[i] < end:
+            before[after[i]] = i
+        push(before[i], i)
+        push(i, after[i])
+    result = []
+    for symbol in filter(None, symbols):
+        result += [ids[symbol]] if symbol in ids else [3 + byte for byte in symbol.encode()]
+    return result
+"""
+
+STEP_BY_STEP = """
+def spm_encode(text, pieces, scores):
+    ids = {piece: i for i, piece in enumerate(pieces) if i > 258}
+    symbols = list("\\u2581" + text.replace(" ", "\\u2581")) if text else []
+    for wanted in sorted(ids, key=lambda piece: -scores[ids[piece]]):
+        i = 0
+        while i < len(symbols) - 1:
+            if symbols[i] + symbols[i + 1] == wanted:
+                symbols[i : i + 2] = [wanted]
+            i += 1
+    result = []
+    for symbol in symbols:
+        result += [ids[symbol]] if symbol in ids else [3 + byte for byte in symbol.encode()]
+    return result
+"""
+
 WHOLE_WORDS = "[s for w in (' ' + text).replace(' ', ' \\u2581').split(' ')[1:] for s in {}]"
 
 MISTAKES = (
@@ -394,8 +455,8 @@ MISTAKES = (
     Mistake(
         "id order instead of score",
         "The pair whose piece has the lowest id is merged first. In most files ids follow the "
-        "scores, so this looks right; LLaMA's 16 runs of spaces have early ids and the lowest "
-        "score.",
+        "scores, so this looks right; LLaMA's runs of spaces have the lowest score, and most have "
+        "early ids.",
         (edit("scores[ids[pairs[i]]]", "-ids[pairs[i]]"),),
         "Which of your arguments do you never read?",
     ),
@@ -433,6 +494,77 @@ MISTAKES = (
             edit("scores[ids[pairs[i]]]", "(scores[ids[pairs[i]]], -len(pairs[i]))"),
         ),
         "Two pairs have the same score. What do you compare next, and is it the place?",
+    ),
+    Mistake(
+        "oldest of equal scores",
+        "Of pairs with equal scores the one that was found first is merged. A heap whose entries "
+        "hold a running number before the place does that: a merge may make a new pair to the left "
+        "of one that has waited for long.",
+        (
+            apply(edit("import heapq\n", "import heapq\nimport itertools\n", "heap = []",
+                       "heap, number = [], itertools.count()", "ids[pair]], i,",
+                       "ids[pair]], next(number), i,", "_, i, j", "_, _, i, j"), HEAP),
+        ),
+        "Two pairs have the same score. What do you compare next, and is it the place?",
+    ),
+    Mistake(
+        "a score of zero taken for none",
+        "To Python the score 0.0 is false, so `if score` or `score or ...` overlooks a piece that "
+        "has it: often the first that a training finds, and the best of all.",
+        (
+            edit("if pair in ids]", "if pair in ids and scores[ids[pair]]]"),
+            edit("scores[ids[pairs[i]]]", "(scores[ids[pairs[i]]] or -1e30)"),
+            edit("if not known:", "if not any(scores[ids[pairs[i]]] for i in known):"),
+            edit(MERGED, f"if not scores[ids[pairs[best]]]:\n            break\n        {MERGED}"),
+        ),
+        "Ask whether the piece is there, or compare with None: 0.0 is a score like others.",
+    ),
+    Mistake(
+        "place 0 taken for no place",
+        "The place of the best pair is tested by its truth, and 0 is false; so as soon as the best "
+        "pair stands at the very start, the merging ends.",
+        (
+            edit(MERGED, f"if not best:\n            break\n        {MERGED}"),
+            edit(MERGED, f"if best <= 0:\n            break\n        {MERGED}"),
+        ),
+        "What do you compare the place with to see that there is none?",
+    ),
+    Mistake(
+        "worst scores never win",
+        "The best score so far begins at a number that looks low enough, such as -1e5, and a score "
+        "must be above it. LLaMA's runs of spaces have -1e9, and are never merged.",
+        (
+            edit(KNOWN, "[i for i, pair in enumerate(pairs) if pair in ids and scores[ids[pair]] > "
+                 "-1e9]"),
+            edit(KNOWN, "[i for i, pair in enumerate(pairs) if pair in ids and scores[ids[pair]] > "
+                 "min(scores)]"),
+        ),
+        "Which number is below every score? Python has float(\"-inf\").",
+    ),
+    Mistake(
+        "last pair left out",
+        "The loop over the pairs ends one too early, so the last two symbols never merge.",
+        (edit("zip(symbols, symbols[1:])", "zip(symbols, symbols[1:-1])"),),
+        "How many pairs of neighbours have three symbols?",
+    ),
+    Mistake(
+        "vocabulary gone through once",
+        "Each piece, in the order of the scores, is merged wherever it fits, and then never again. "
+        "A merge can make a pair with a better score, which this walk has already passed.",
+        (STEP_BY_STEP,),
+        "After each merge begin with the best score again.",
+    ),
+    Mistake(
+        "pairs from the heap believed",
+        "A pair comes out of the heap and is merged without a look at what its two symbols are by "
+        "now: one of them may have grown in the meantime.",
+        (
+            apply(edit("if symbols[i] + symbols[j] != pair:\n            continue\n        "
+                       "symbols[i], symbols[j] = pair, \"\"",
+                       "if not symbols[i] or not symbols[j]:\n            continue\n        "
+                       "symbols[i], symbols[j] = symbols[i] + symbols[j], \"\""), HEAP),
+        ),
+        "What has to be true of the two symbols, so that a waiting pair still holds?",
     ),
     Mistake(
         "longest pair first",

@@ -80,7 +80,7 @@ def head_maps(tokens: Sequence[str], maps: Mapping[str, Sequence[Sequence[float]
     marks the largest weight of each row.
     """
     n = len(tokens)
-    with figure(7.4, 0.95 + 7.4 / len(maps) * 1.08) as (made, axes):
+    with figure(7.4, 0.95 + 7.4 / len(maps) * 0.92) as (made, axes):
         axes.remove()
         drawn = made.subplots(1, len(maps), sharey=True, squeeze=False)[0]
         for axes, (name, weights) in zip(drawn, maps.items(), strict=True):
@@ -102,7 +102,7 @@ def head_maps(tokens: Sequence[str], maps: Mapping[str, Sequence[Sequence[float]
                 )
             axes.set_xticks(range(n), tokens, rotation=90)
             axes.set_yticks(range(n), tokens)
-            axes.tick_params(length=0, pad=1)
+            axes.tick_params(length=0, pad=3)
             axes.grid(False)
             axes.set_title(name, fontsize=10)
             axes.set_xlabel("looked at (key)")

@@ -173,7 +173,7 @@ def drift(survived: Mapping[str, Sequence[float]]) -> Figure:
                 label=name,
             )
         axes.set_xlabel("tokens written")
-        axes.set_ylabel("texts still like the right one (%)")
+        axes.set_ylabel("texts equal to the right one (%)")
         axes.set_ylim(-3, 104)
         axes.legend(loc="upper right")
     return made
@@ -204,7 +204,7 @@ def cache_size(
         for number, (name, size) in enumerate(memory.items()):
             axes.axhline(size, color=BLACK, linestyle=("-", (0, (6, 3)))[number % 2], linewidth=1.0)
             axes.annotate(
-                f"{name}: {size:.2f} GiB",
+                f"{name}: {size:,.4g} GiB",
                 (contexts[0], size),
                 xytext=(0, 3),
                 textcoords="offset points",

@@ -17,6 +17,7 @@ from pathlib import Path
 from llama_course.errors import CourseError
 from llama_course.files import written_beside
 from llama_course.tokenizers import llama2c, protobuf
+from llama_course.tokenizers.model_file import parse_model, read_model
 from llama_course.tokenizers.model_proto import (
     BPE,
     BYTE,
@@ -29,7 +30,6 @@ from llama_course.tokenizers.model_proto import (
     ModelProto,
     Piece,
 )
-from llama_course.tokenizers.sentencepiece import _parse, _read
 from llama_course.tokenizers.utf8 import begins_a_character, check_surrogates
 
 # Stands for a U+2581 of the text, which is no space: half a character is in no text and no piece.
@@ -54,7 +54,7 @@ class ScratchSentencePiece:
     """
 
     def __init__(self, path: str | Path, vocab_size: int | None = None) -> None:
-        self._load(_read(Path(path)), str(path), vocab_size)
+        self._load(read_model(Path(path)), str(path), vocab_size)
 
     @classmethod
     def from_bytes(
@@ -69,7 +69,7 @@ class ScratchSentencePiece:
         if llama2c.is_tokenizer_bin(data):
             data = llama2c.parse(data, name).to_bytes()
         self.model_proto = data  # the bytes of a tokenizer.model
-        self.proto = _parse(data, name)
+        self.proto = parse_model(data, name)
         pieces = self.proto.pieces
         if vocab_size is not None and vocab_size != len(pieces):
             raise CourseError(

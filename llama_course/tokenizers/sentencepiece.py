@@ -12,8 +12,8 @@ import sentencepiece
 from llama_course.errors import CourseError
 from llama_course.files import written_beside
 from llama_course.tokenizers import llama2c
-from llama_course.tokenizers.foreign import is_tiktoken, kind_of
-from llama_course.tokenizers.model_proto import BYTE, SPACE, ModelProto
+from llama_course.tokenizers.model_file import parse_model, read_model
+from llama_course.tokenizers.model_proto import BYTE, SPACE
 from llama_course.tokenizers.utf8 import begins_a_character as _begins_a_character
 from llama_course.tokenizers.utf8 import check_surrogates as _check_surrogates
 
@@ -34,7 +34,7 @@ class SentencePieceTokenizer:
 
     def __init__(self, path: str | Path, vocab_size: int | None = None) -> None:
         path = Path(path)
-        self._load(_read(path), str(path), vocab_size)
+        self._load(read_model(path), str(path), vocab_size)
 
     @classmethod
     def from_bytes(
@@ -49,7 +49,7 @@ class SentencePieceTokenizer:
         if llama2c.is_tokenizer_bin(data):
             data = llama2c.parse(data, name).to_bytes()
         self.model_proto = data  # the bytes of a tokenizer.model
-        self.proto = _parse(data, name)
+        self.proto = parse_model(data, name)
         if vocab_size is not None and vocab_size != len(self.proto.pieces):
             raise CourseError(
                 f"{name} holds {len(self.proto.pieces)} tokens, expected {vocab_size}; "
@@ -183,49 +183,3 @@ class SentencePieceTokenizer:
         if token < 0:
             raise CourseError(f"This tokenizer has no {name} token; encode without it.")
         return token
-
-
-def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise CourseError(f"{path} is a folder; give the tokenizer.model or tokenizer.bin in it.")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CourseError(
-            f"There is no file {path}; give the path of a tokenizer.model or tokenizer.bin."
-        ) from None
-    except OSError as error:
-        raise CourseError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-
-def _parse(data: bytes, name: str) -> ModelProto:
-    if not data:
-        raise CourseError(f"{name} is empty; a SentencePiece model was expected, fetch it again.")
-    try:
-        return ModelProto.parse(data)
-    except ValueError as error:
-        raise _refused(data, name, str(error)) from None
-
-
-def _refused(data: bytes, name: str, reason: str) -> CourseError:
-    kind = kind_of(data)
-    if kind is not None:
-        return CourseError(
-            f"{name} is no SentencePiece model but {kind}; give the tokenizer.model itself."
-        )
-    if is_tiktoken(data):
-        return CourseError(
-            f"{name} is a tokenizer of the tiktoken kind (Llama 3), not a SentencePiece model; "
-            "give the tokenizer.model of LLaMA 1, Llama 2 or another SentencePiece model."
-        )
-    # Every model begins with a piece: field 1, a message, whose first field (after its length,
-    # one byte or two) is text, field 1 again.
-    if data[0] != 0x0A or 0x0A not in data[2:4]:
-        return CourseError(
-            f"{name} is no SentencePiece model: it begins with the bytes {data[:4].hex(' ')}; "
-            "give a tokenizer.model or llama2.c's tokenizer.bin."
-        )
-    return CourseError(
-        f"{name} is not a whole SentencePiece model: {reason}; "
-        f"it has {len(data):,} bytes and may be cut short, so fetch it again."
-    )

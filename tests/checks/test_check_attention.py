@@ -215,6 +215,21 @@ class TestAttention(ExerciseTests):
         short(scores=f"{SCORES}{SCALE} * 2"),
         short(soft="torch.sigmoid(scores)"),
         short(fill="scores.masked_fill(~mask, math.inf)"),
+        # a right softmax of the wrong things, seen by a case each
+        edit(
+            AXIS,
+            "    if mask.dim() == 3:\n        mask = mask.unsqueeze(1).repeat(1, len(q), 1, 1)",
+        ),
+        edit(
+            AXIS,
+            "    if mask.dim() > 2 and mask.shape[1] != 1:\n        mask = mask.view(q.shape[0]"
+            ", 1, *mask.shape[-2:])",
+        ),
+        edit(FILL, "scores.tril(k.shape[2] - q.shape[2]).masked_fill(~mask & sees, -math.inf)"),
+        edit(SCALE, " / int(math.sqrt(q.shape[-1]))"),
+        edit(SCORES, "q.float() @ k[:, :1].float().transpose(-2, -1)"),
+        edit(OUT, "weights @ v[:, :1].float()"),
+        edit(SOFT, "torch.softmax(scores, dim=-1).mul(1e3).floor().div(1e3)"),
         # everything that stops wherever it is called
         returns("q @ k @ v @ mask @ torch.ones(3, 17)"),
         returns("q @ torch.ones(99, 98)"),
@@ -271,13 +286,46 @@ class TestAttention(ExerciseTests):
                     "softmax over queries",
                     "softmax over heads",
                 ),
+                "maximum over another axis": (
+                    "fully masked row not zero",
+                    "fully masked row looks at everything",
+                ),
             },
+        ),
+        **_pairs(
+            "where every number is NaN, nothing else can show",
+            {
+                "NaN everywhere": (
+                    "no scale",
+                    "scale by d",
+                    "multiplied by the root",
+                    "power before division",
+                    "scale from the model's width",
+                    "scale from another axis",
+                    "scale after the softmax",
+                    "softmax over queries",
+                    "softmax over heads",
+                    "one softmax for all queries",
+                    "overflow without the maximum",
+                    "maximum over another axis",
+                    "k reshaped for transposed",
+                    "keys and values mixed up",
+                    "not divided by the sum",
+                    "dropout left in",
+                ),
+            },
+        ),
+        **_pairs(
+            "nothing is left of any exponential there, whatever number hidden scores have",
+            {"maximum over another axis": ("hidden scores not low enough",)},
         ),
         **_pairs(
             "it stops for most shapes, before the other can show",
             {
                 "k not transposed": (
-                    "mask after the exponentials",
+                    "number beyond float16",
+                    "maximum over another axis",
+                    "hidden scores in the maximum",
                     "zeros, and NaN in the gradient",
                     "hidden scores not low enough",
                     "softmax in low precision",
@@ -287,7 +335,8 @@ class TestAttention(ExerciseTests):
                     "result left in float32",
                 ),
                 "q and k exchanged": (
-                    "mask after the exponentials",
+                    "maximum over another axis",
+                    "hidden scores in the maximum",
                     "zeros, and NaN in the gradient",
                     "hidden scores not low enough",
                     "softmax in low precision",
@@ -316,6 +365,7 @@ class TestAttention(ExerciseTests):
                     "k reshaped for transposed",
                 ),
                 "overflow without the maximum": ("keys and values mixed up",),
+                "maximum over another axis": ("keys and values mixed up",),
             },
         ),
         **_pairs(

@@ -56,7 +56,7 @@ class TestBitsPerByte(ExerciseTests):
         edit(QUOTIENT, "whole / (n_bytes + 1)"),
         edit(QUOTIENT, "whole / (n_bytes - 1 or 1)"),
         edit(QUOTIENT, "whole * n_bytes"),
-        edit(QUOTIENT, "whole / n_bytes * 8"),
+        edit(QUOTIENT, "whole / n_bytes * 4"),
         edit(QUOTIENT, "whole / n_bytes ** 2"),
         edit(QUOTIENT, "whole - n_bytes"),
         edit(QUOTIENT, "whole / (n_bytes + n_tokens)"),
@@ -70,7 +70,9 @@ class TestBitsPerByte(ExerciseTests):
         returns("0.0"),
         "import torch\n" + returns("torch.tensor(nats) * n_tokens / n_bytes / math.log(2)"),
         "import torch\n"
-        + returns("(torch.tensor(nats) * n_tokens / n_bytes).item() / math.log(2)"),
+        + returns("(torch.tensor(nats).half() * n_tokens / n_bytes).item() / math.log(2)"),
+        returns("math.log2(math.exp(nats) ** n_tokens) / n_bytes"),  # overflows for a real text
+        returns("n_bytes / (nats / math.log(2) * n_tokens or 1.0)"),
         "seen = []\n"
         + returns("nats * n_tokens / n_bytes / math.log(2) + (len(seen) > 2) * 0.1",
                   "seen.append(nats)"),

@@ -212,7 +212,7 @@ class TestCache(ExerciseTests):
         edit(READ, "return {'k': self.keys[:, :, :longest], 'v': self.values[:, :, :longest]}"),
         edit(READ, f"kept = {LIVE}\n        self.length = self.length * 0\n        return kept"),
         edit(BUFFER, "torch.ones(batch, kv_heads, max_len, head_dim, dtype=dtype, device=device)"),
-        edit(BUFFER, "torch.full((batch, kv_heads, max_len, head_dim), float('nan'), dtype=dtype)"),
+        edit(BUFFER, "torch.full((batch, kv_heads, max_len, head_dim), -1.0, dtype=dtype)"),
         edit(BUFFER, "torch.zeros(batch, kv_heads, max_len + 1, head_dim, dtype=dtype)"),
         edit(BUFFER, "torch.zeros(batch, kv_heads, max_len, head_dim, dtype=torch.bfloat16)"),
         edit(BUFFER, "torch.zeros(batch, kv_heads, max_len, head_dim, dtype=torch.float64)"),

@@ -115,7 +115,13 @@ class TestCachedAttention(ExerciseTests):
         "    return (scores.softmax(-1) @ values).transpose(1, 2).to(query.dtype)",
     )
     wrong = (
-        edit(MASK, f"mask = ~causal_mask(positions, {SLOTS})"),
+        edit(MASK, f"mask = causal_mask(positions, {SLOTS}) & (positions[..., None] > 0)"),
+        edit(APPEND, "cache.append(k, v, cache.length if lengths is None else lengths)\n"),
+        edit(READ, f"cache.length = cache.length + q.shape[2]\n    {READ}"),
+        edit("decode_positions(cache.length, q.shape[2])", "decode_positions("
+             "cache.length if lengths is None else lengths, q.shape[2])"),
+        edit(Q_TURN, Q_TURN.replace("cos, sin", "sin, cos"),
+             K_TURN, K_TURN.replace("cos, sin", "sin, cos")),
         edit(MASK, f"mask = causal_mask(positions, {SLOTS} + 2)"),
         edit(MASK, f"mask = causal_mask(positions, {SLOTS}).flip(-1)"),
         edit(MASK, f"mask = causal_mask(positions, {SLOTS}).flip(-2)"),

@@ -88,7 +88,10 @@ class TestCausalMask(ExerciseTests):
         returns("torch.ones(k_positions.shape[-1], k_positions.shape[-1]).tril().bool()"
                 "[-q_positions.shape[-1]:]"),
         returns("torch.ones(q_positions.shape[-1], k_positions.shape[-1]).triu(1).bool()"),
-        returns("k_positions <= q_positions"),
+        returns("torch.ones(len(q_positions), len(k_positions)).tril()"),
+        returns("q_positions[None, :] >= k_positions[:, None]"),
+        returns("torch.outer(q_positions, 1 / (k_positions + 1)) >= 1"),
+        returns("(k_positions <= q_positions)[None]"),
         returns("k_positions <= q_positions.max()"),
         returns("None"),
     )  # fmt: skip

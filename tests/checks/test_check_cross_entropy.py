@@ -14,6 +14,7 @@ from llama_course.checks.cross_entropy import (
     SHIFT,
     TOTAL,
     P,
+    kept,
 )
 from llama_course.checks.exercise import edit
 from llama_course.checks.testing import ExerciseTests, scaled
@@ -87,6 +88,10 @@ class TestCrossEntropy(ExerciseTests):
             "targets = targets.reshape(-1)",
             "real = (targets != ignore_index).nonzero().flatten()",
         ),
+        # every target at every place, whose mean is the same: log-sum minus a column
+        kept(
+            "z.exp().sum(-1).log() - z.gather(-1, t[:, None])", "z = z - z.amax(-1, keepdim=True)"
+        ),
         # the maximum without a gradient
         edit(MAXIMUM, "wide.detach().amax(dim=-1, keepdim=True)"),
         # the largest of half the way: any number near the largest is good enough
@@ -114,7 +119,7 @@ class TestCrossEntropy(ExerciseTests):
         edit(TOTAL, "(torch.exp(shifted).sum(dim=-1) + 1e-3).log()"),
         edit(SHIFT, "(wide - largest).clamp(min=-50)"),
         edit(SHIFT, "wide / largest"),
-        edit(SHIFT, "wide.clamp(max=80)"),
+        edit(SHIFT, "wide.clamp(min=-80)"),
         edit(FIRST, "wide = logits.bfloat16().float()"),
         edit(FIRST, "wide = logits.half().float()"),
         edit(FIRST, "wide = logits.double()"),
@@ -134,7 +139,7 @@ class TestCrossEntropy(ExerciseTests):
         edit(MASKED, "torch.where(real, nats, 0.0).sum() / (real.sum() - 1)"),
         edit(MASKED, "torch.where(real, nats, 0.0).sum() / (real.sum() + 1)"),
         edit(MASKED, "torch.where(real, nats, 0.0).sum() / real.sum() ** 0.5"),
-        edit(MASKED, "torch.where(real, nats, 0.0).sum() / logits.numel()"),
+        edit(MASKED, "torch.where(real, nats, 0.0).sum() / (real.sum() + logits.shape[-1])"),
         edit(MASKED, "torch.where(real, nats, 0.0).sum().item() / real.sum().item()"),
         edit(MASKED, f"({MASKED}).unsqueeze(0)"),
         edit(MASKED, f"({MASKED}).double()"),
@@ -159,13 +164,13 @@ class TestCrossEntropy(ExerciseTests):
         ("overflow without the maximum", "one maximum for everything"): (
             "where no maximum is subtracted, it does not matter which it was"
         ),
-        ("overflow without the maximum", "maximum subtracted once only"): (
+        ("overflow without the maximum", "maximum on one side only"): (
             "the second's sum takes the exponentials as they are, and that is the first"
         ),
         ("overflow without the maximum", "works on logits in place"): (
             "in place, the logits of the second look-up are shifted too: nothing overflows"
         ),
-        ("maximum subtracted once only", "works on logits in place"): (
+        ("maximum on one side only", "works on logits in place"): (
             "in place, both are shifted"
         ),
         ("logarithm of a rounded probability", "perplexity"): (
@@ -173,6 +178,18 @@ class TestCrossEntropy(ExerciseTests):
         ),
         ("ignored numbers looked up", "zero for nothing"): "the look-up fails where all is ignored",
         ("ignored numbers looked up", "mean of means"): "the look-up fails where rows differ",
+        ("mean over the vocabulary too", "unwanted tokens times zero"): (
+            "a mean over the table of products with zero is made of both"
+        ),
+        ("ignore_index fixed", "ignored numbers looked up"): (
+            "what is to be ignored is looked up, whatever the other line compares it with"
+        ),
+        ("ignored places count as token 0", "ignored numbers looked up"): (
+            "the look-up fails before it could count"
+        ),
+        ("ignored places times zero", "zero for nothing"): (
+            "clamp(min=1) below a product with zero is often written so, and nan comes first"
+        ),
         ("not in float32", "result in the dtype of the logits"): (
             "never float32, and cast to what it is already"
         ),

@@ -83,7 +83,17 @@ class TestDecodePositions(ExerciseTests):
         returns("None"),
         returns("length"),
         returns("length.sub_(length).add(torch.arange(n_new)[:, None]).T"),
-        returns("torch.arange(int(length) + n_new)[None, -n_new:]"),
+        returns("torch.arange(int(length) + n_new)[None, -n_new - 1 :]"),
+        edit(SUM, "length[:, None] + n_new"),
+        edit(SUM, "length[:, None] + steps.flip(0)"),
+        edit(SUM, "length[:, None, None] + steps"),
+        returns(
+            "torch.stack(out, 1)",
+            "out = []",
+            "for _ in range(n_new):",
+            "    out.append(length)",
+            "    length += 1",
+        ),
     )
     equivalent: ClassVar[dict[str, str]] = {
         "torch.arange(n_new, device=length.device) -> torch.arange(n_new)": (

@@ -127,6 +127,9 @@ class TestFeedForward(ExerciseTests):
         edit(GATED, "gate = silu(silu(x @ w1.T))"),
         edit(GATED, "gate = silu(x @ w1.T).detach()"),
         edit(GATED, "gate = torch.tanh(x @ w1.T)"),
+        edit(GATED, "gate = silu(x @ w1.T).mean(-1, keepdim=True)"),
+        edit(GATED, "g = x @ w1.T\n    gate = g * torch.sigmoid(1.702 * g)"),
+        edit(GATED, "gate = silu(x @ w1.T) / 2"),
         edit(GATED, "gate = torch.softmax(x @ w1.T, -1)"),
         edit(GATED, "gate = silu(x @ (w1 - w1.mean()).T)"),
         edit(GATED, "gate = silu((x @ w1.T).clamp(-10, 10))"),
@@ -154,7 +157,6 @@ class TestFeedForward(ExerciseTests):
     masked: ClassVar = {
         ("clipped", "works on x in place"): "clamp makes a new tensor, and that one is changed",
         ("not in float32", "result left in float32"): "what was never float32 is not left in it",
-        ("SiLU on both", "no gate"): "the way up is not used, whatever is done to it",
         ("weight not transposed", "layer in float32"): (
             "in bfloat16 the shapes do not fit, so that the dtype is not seen"
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -178,6 +177,17 @@ class TestMyLlama(ExerciseTests):
             "                small = name.endswith(('wo.weight', 'w2.weight'))\n"
             "                nn.init.normal_(weight, std=0.02 * (deep if small else 1.0))",
         ),
+        # one parameter where the config ties the head; its name is there all the same
+        edit(
+            "for weight in (self.tok",
+            "if config.tie_embeddings:\n            self.output.weight "
+            "= self.tok_embeddings.weight\n        for weight in (self.tok",
+        ),
+        # each layer's positions begin elsewhere: only distances count
+        edit(
+            LAYER,
+            "cos, sin = rope_angles(positions + i, c.head_dim, c.rope_theta)\n            " + LAYER,
+        ),
         # angles once more in each layer, from that layer's own cache
         edit(
             LAYER,
@@ -201,7 +211,6 @@ class TestMyLlama(ExerciseTests):
              "cache[i]", "cache[i % c.n_layers]", LAST_NORM,
              f"{LAST_NORM}\n        x = x * (1 + 1e-3)"),
         edit(LOOP, "for i, layer in [*enumerate(self.layers)] * 2:"),
-        edit(LAYER, "x = x + " + LAYER[4:]),
         edit(LAYER, LAYER.replace("cos, sin", "sin, cos")),
         edit(LAYER, LAYER.replace("cos, sin", "cos, -sin")),
         edit(LAYER, LAYER + "\n            x = rms_norm(x, self.norm.weight, c.norm_eps)"),
@@ -212,6 +221,21 @@ class TestMyLlama(ExerciseTests):
              "c.norm_eps)"),
         edit(LAST_NORM, f"{LAST_NORM}\n        {LAST_NORM}"),
         edit(LAST_NORM, f"{LAST_NORM}\n        x[:, 0] = 0"),
+        edit(LAYER, "h = layer(x, cos, sin, mask, None if cache is None else cache[i])",
+             LAST_NORM, LAST_NORM.replace("(x", "(h")),
+        edit(LAYER, LAYER.replace("cache is None", "cache is None or seq > 1")),
+        edit(LAST_NORM, "x = rms_norm(x, self.layers[0].attention_norm.weight, c.norm_eps)"),
+        edit(EMBED, "x = self.tok_embeddings(tokens) + positions[:, None].float().sin()"),
+        edit(EMBED, "with torch.no_grad():\n            x = self.tok_embeddings(tokens)"),
+        edit(EMBED, "x = self.output.weight[tokens]",
+             HEAD, "return (x @ self.tok_embeddings.weight.T).float()"),
+        edit(HEAD, "return torch.log_softmax(self.output(x).float(), 1)"),
+        edit("past = tokens.new_zeros(batch) if cache is None else cache[0].length",
+             "past = tokens.new_zeros(batch) + (0 if cache is None else len(cache))"),
+        edit(POSITIONS, POSITIONS.replace("past,", "(past - 1).clamp(min=0),")),
+        edit(TABLES, "cos, sin = (t[positions % 512] for t in rope_angles(torch.arange(512), "
+             "c.head_dim, c.rope_theta))"),
+        edit(DRAW, "nn.init.normal_(weight, std=config.dim ** -0.5)"),
         edit(HEAD, "return self.output(x).float() / math.sqrt(c.dim)"),
         edit(HEAD, "return self.output(x).float().tanh() * 30"),
         edit(HEAD, "return self.output(x).bfloat16().float()"),
@@ -229,7 +253,6 @@ class TestMyLlama(ExerciseTests):
         edit(TABLES, "cos, sin = (t.bfloat16().float() for t in rope_angles(positions, c.head_dim, "
              "c.rope_theta))"),
         edit(MASKED, "mask = causal_mask(keys, positions)"),
-        edit(MASKED, "mask = causal_mask(positions - 1, keys)"),
         edit(MASKED, "mask = causal_mask(positions + 1, keys)"),
         edit(MASKED, "mask = causal_mask(positions, keys) & (keys > positions[:, None] - 4)"),
         edit(MASKED, "mask = ~causal_mask(positions, keys)"),
@@ -237,7 +260,6 @@ class TestMyLlama(ExerciseTests):
         edit(NEW_CACHE, NEW_CACHE.replace("max_seq_len", "c.max_seq_len // 16")),
         edit(NEW_CACHE, NEW_CACHE.replace("batch_size", "1")),
         edit(NEW_CACHE, NEW_CACHE.replace("range(c.n_layers)", "range(c.n_layers - 1)")),
-        edit(NEW_CACHE, NEW_CACHE.replace("c.head_dim", "c.dim // c.n_heads")),
         edit(LAYERS, "nn.ModuleList(Block(config) for _ in range(config.n_layers + 1))"),
         edit(LAYERS, "nn.ModuleList(Block(config) for _ in range(2))"),
         edit(DRAW, "nn.init.normal_(weight, std=0.03)"),
@@ -279,7 +301,7 @@ class TestMyLlama(ExerciseTests):
         ("the mask knows the new tokens only", "positions read after the first layer"): SHAPE,
         ("positions read after the first layer", "cache for n_heads"): SHAPE,
         ("one cache for all layers", "cache for n_heads"): SHAPE,
-        ("embedding and output drawn as PyTorch does", "everything drawn alike"): (
+        ("embedding or output drawn as PyTorch does", "everything drawn alike"): (
             "where nothing is drawn, it does not matter of what"
         ),
     }
@@ -312,11 +334,3 @@ class TestMyLlama(ExerciseTests):
     def test_the_library_s_own_model_is_borrowed(self) -> None:
         text = "from llama_course.model import Llama\nclass MyLlama(Llama):\n    pass\n"
         assert judged(EXERCISE, text)["MyLlama"].state == BORROWED
-
-    def test_a_check_answers_at_once(self) -> None:
-        judged(EXERCISE, EXERCISE.solution)
-        start = time.process_time()
-        judged(EXERCISE, EXERCISE.solution)
-        judged(EXERCISE, self.text(EXERCISE.mistakes[0].forms[0]))
-        # Two answers, and less than two seconds for each on a slow machine: here about 1.2 s.
-        assert time.process_time() - start < 4

@@ -128,9 +128,24 @@ class TestProtobufFields(ExerciseTests):
             "return number\n        return 0\n",
         ),
         edit(ENDS, 'if at == len(data):\n                raise EOFError("cut")\n'),
+        edit(
+            ENDS,
+            "if at == len(data) and shift:\n                raise ValueError\n            "
+            "if at == len(data):\n                return 0\n",
+        ),
+        edit(
+            "kind != 2 else read_varint()", "kind != 2 else read_varint() if at < len(data) else 0"
+        ),
+        edit(
+            "            value = read_varint()",
+            "            value = read_varint() if at < len(data) else 0",
+        ),
         edit(READ_KEY, "key = read_varint() - 1"),
         edit("key >> 3, key & 7", "key >> 3, key & 3"),
         edit("key >> 3, key & 7", "key >> 2, key & 7"),
+        edit("key >> 3, key & 7", "(key >> 3) & 31, key & 7"),
+        edit("key >> 3, key & 7", "(key >> 3) & 0xFFFF, key & 7"),
+        edit("key >> 3, key & 7", "key >> 3, key % 8 if key < 64 else key % 4"),
         edit("{1: 8, 5: 4}", "{1: 8, 5: 8}"),
         edit("{1: 8, 5: 4}", "{1: 4, 5: 4}"),
         edit("value = data[at : at + size]", "value = data[at : at + size + 1]"),

@@ -120,6 +120,53 @@ def spm_decode(ids, pieces):
 """
 
 
+AT_ONCE = """
+def spm_decode(ids, pieces):
+    data, at_start = b"", True
+    for i in [i for i in ids if i not in (1, 2)]:
+        if 3 <= i < 259:
+            data += bytes([i - 3])
+        else:
+            piece = " \\u2047 " if i == 0 else pieces[i].replace("\\u2581", " ")
+            data += piece[at_start and i > 0 and piece[0] == " " :].encode()
+        at_start = False
+    return data.decode("utf-8", "replace")
+"""
+
+NAMES_AND_PATTERN = """
+import re
+
+def spm_decode(ids, pieces):
+    text = "".join(pieces[i] for i in ids if i not in (1, 2)).replace("<unk>", " \\u2047 ")
+    text = re.sub("(<0x[0-9A-F]{2}>)+", lambda run: bytes(
+        int(byte, 16) for byte in re.findall("<0x(..)>", run[0])).decode("utf-8", "replace"), text)
+    text = text.replace("\\u2581", " ")
+    return text[1:] if text[:1] == " " else text
+"""
+
+NOT_RESET = """
+import codecs
+
+def spm_decode(ids, pieces):
+    reader, text, at_start = codecs.getincrementaldecoder("utf-8")("replace"), "", True
+    for i in [i for i in ids if i not in (1, 2)]:
+        if 3 <= i < 259:
+            text += reader.decode(bytes([i - 3]))
+        else:
+            piece = " \\u2047 " if i == 0 else pieces[i].replace("\\u2581", " ")
+            text += piece[at_start and i > 0 and piece[0] == " " :]
+        at_start = False
+    return text + reader.decode(b"", True)
+"""
+
+REMEMBERED = f"""
+known = {{}}
+{EXERCISE.solution.replace("def spm_decode", "def read")}
+def spm_decode(ids, pieces):
+    return known.setdefault(tuple(ids), read(ids, pieces))
+"""
+
+
 ONE_BY_ONE = "bytes of a character decoded one by one"
 CODE_POINT, NAMES = "byte for a code point", "names of bytes as text"
 RUNS = (
@@ -129,6 +176,8 @@ RUNS = (
 )
 BEGIN, AGAIN = "prefix kept after the begin token", "prefix taken again after a special id"
 FIRST = "prefix taken from the first piece of text"
+OTHERS, NO_TEXT = "prefix kept after other special ids", "prefix taken until there is text"
+THROWN, ALL_SPACES = "ids 0 to 2 thrown away first", "all spaces at the start taken away"
 AT_ANY_RATE = ("a space taken from what has no prefix", "first character dropped")
 SPELLED = "spelled sign turned into a space"
 NOT_WAITING = "the bytes never wait, so what happens to waiting bytes cannot show"
@@ -139,6 +188,19 @@ class TestSpmDecode(ExerciseTests):
     exercise = EXERCISE
     right = (HANDLER, OWN_UTF8, POPPING)
     wrong = (
+        AT_ONCE,
+        AT_ONCE.replace('"replace"', '"ignore"'),
+        NAMES_AND_PATTERN,
+        NOT_RESET,
+        REMEMBERED,
+        edit(END, 'return text.replace("\\ufeff", "")'),
+        edit(END, 'return text.replace("\\r", "")'),
+        edit('waiting[:length].decode("utf-8")', 'waiting[:length].decode("utf-8-sig")'),
+        edit("range(1, 5)", "(1, 2, 4)"),
+        edit('text += "\\ufffd"', 'text += "" if text[-1:] == "\\ufffd" else "\\ufffd"'),
+        edit(TAKEN, "if False:", END, "first = [i for i in ids if i > 2][:1]\n    return text[1:] "
+             'if first and pieces[first[0]][0] == "\\u2581" else text'),
+        edit(TAKEN, 'if at_start and i != 0 and piece[0] == " " and len(ids) > 1:'),
         edit(END, "return text.rstrip()"),
         edit(END, 'return text.rstrip(" ")'),
         edit(END, 'return " ".join(text.split())'),
@@ -156,7 +218,6 @@ class TestSpmDecode(ExerciseTests):
         edit(LOOP, "for i in [*ids, 2][::-1]:"),
         edit(LOOP, "for i in [*dict.fromkeys(ids), 2]:"),
         edit(LOOP, "for i in [*[i for i in ids if i != 0], 2]:"),
-        edit(LOOP, "for i in [*ids[: ids.index(2)], 2] if 2 in ids else [*ids, 2]:"),
         edit("3 <= i < 259", "3 <= i < 258"),
         edit("3 <= i < 259", "4 <= i < 259"),
         edit("3 <= i < 259", "3 <= i < 131"),
@@ -212,10 +273,23 @@ class TestSpmDecode(ExerciseTests):
            for rate in (*AT_ANY_RATE, "space taken from each piece")},
         **{("all spaces at the start taken away", rate): NOT_LOOKED for rate in AT_ANY_RATE},
         ("prefix space kept", FIRST): "nothing is taken away, whatever comes before",
+        ("prefix space kept", OTHERS): "nothing is taken away, whatever comes before",
+        **{pair: NOT_LOOKED for pair in (
+            (BEGIN, NO_TEXT), (AGAIN, NO_TEXT), (OTHERS, NO_TEXT), (OTHERS, ALL_SPACES),
+            (OTHERS, FIRST), (BEGIN, OTHERS), (AGAIN, OTHERS), (NO_TEXT, FIRST),
+            *((OTHERS, rate) for rate in (*AT_ANY_RATE, "space taken from each piece")),
+        )},
+        (NO_TEXT, ALL_SPACES): "all spaces are taken, so no other piece is left to lose one",
+        **{(place, THROWN): "no special id is left to be looked at" for place in (BEGIN, AGAIN)},
+        **{(THROWN, sign): "id 0 gives nothing, so its sign is not seen" for sign in (
+            "name of the unknown id shown", "unknown id silent",
+            "unknown sign without its spaces")},
         **{(FIRST, rate): NOT_LOOKED for rate in (*AT_ANY_RATE, "space taken from each piece")},
         ("all spaces at the start taken away", "sign left in the text"): (
             "no piece has a space at its start, all have signs there"
         ),
+        ("space taken from each piece", "text tidied"): "no space is left before a full stop",
+        ("text tidied", "sign left in the text"): "no space is left before a full stop",
         ("sign left in the text", SPELLED): "no sign is turned into a space, spelled or not",
         **{(SPELLED, reading): "read like this, no bytes spell the sign"
            for reading in (ONE_BY_ONE, CODE_POINT, NAMES, "byte order", "id for the byte")},

@@ -156,6 +156,40 @@ def spm_encode(text, pieces, scores):
 """
 
 
+GROUPS = """
+def spm_encode(text, pieces, scores):
+    # A run of spaces stays with the word behind it, and no piece may reach beyond that word.
+    import re
+    ids = {p: i for i, p in enumerate(pieces) if i > 258}
+    out = []
+    for word in re.findall("\\u2581+[^\\u2581]*", "\\u2581" + text.replace(" ", "\\u2581")):
+        symbols = list(word) if text else []
+        while True:
+            pairs = [(scores[ids[a + b]], -i) for i, (a, b) in enumerate(zip(symbols, symbols[1:]))
+                     if a + b in ids]
+            if not pairs:
+                break
+            i = -max(pairs)[1]
+            symbols[i : i + 2] = [symbols[i] + symbols[i + 1]]
+        for s in symbols:
+            out += [ids[s]] if s in ids else [3 + b for b in s.encode()]
+    return out
+"""
+
+SWEEP = """
+def spm_encode(text, pieces, scores):
+    ids = {p: i for i, p in enumerate(pieces) if i > 258}
+    symbols, merged = list("\\u2581" + text.replace(" ", "\\u2581")) if text else [], True
+    while merged:
+        merged, i = False, 0
+        while i < len(symbols) - 1:
+            if symbols[i] + symbols[i + 1] in ids:
+                symbols[i : i + 2] = [symbols[i] + symbols[i + 1]]
+                merged = True
+            i += 1
+    return [i for s in symbols for i in ([ids[s]] if s in ids else [3 + b for b in s.encode()])]
+"""
+
 GONE = "a text never begins with a space then"
 NO_BYTES = "no bytes are given, in whatever order"
 
@@ -165,6 +199,13 @@ class TestSpmEncode(ExerciseTests):
     right = (HEAP, LLAMA2C, RECURSIVE, SORTED)
     wrong = (
         # the front of the text
+        GROUPS,
+        SWEEP,
+        edit(FRONT, '(" " + text.replace("\\n", "\\n "))'),
+        edit(FRONT, '(" " + text.strip("\\n"))'),
+        edit(FRONT, '(" " + text.replace("\\ufeff", ""))'),
+        edit(FRONT, '(" " + text.replace("\\u200d", ""))'),
+        edit(FRONT, '(text if text[0].isspace() else " " + text)'),
         edit(FRONT, '("  " + text)'),
         edit(FRONT, '(text + " ")'),
         edit(FRONT, '(" " + text + " ")'),
@@ -211,6 +252,12 @@ class TestSpmEncode(ExerciseTests):
         ),
         edit("scores[ids[pairs[i]]]", "scores[ids[pairs[i]]] / len(pairs[i])"),
         edit("scores[ids[pairs[i]]]", "scores[ids[pairs[i]] - 259]"),
+        edit("scores[ids[pairs[i]]]", "scores[i]"),
+        edit("scores[ids[pairs[i]]]", "sum(scores[ids[s]] for s in symbols[i : i + 2])"),
+        edit("scores[ids[pairs[i]]]", "(scores[ids[pairs[i]]], len(symbols[i]))"),
+        edit("scores[ids[pairs[i]]]", "(scores[ids[pairs[i]]], -len(symbols[i]))"),
+        edit("scores[ids[pairs[i]]]", "(scores[ids[pairs[i]]], len(symbols[i + 1]))"),
+        edit("scores[ids[pairs[i]]]", "(scores[ids[pairs[i]]], -len(symbols[i + 1]))"),
         edit("scores[ids[pairs[i]]]", "scores[min(ids[pairs[i]] + 1, len(scores) - 1)]"),
         # the loop
         edit("while True:", "for _ in range(20):"),
@@ -221,6 +268,9 @@ class TestSpmEncode(ExerciseTests):
             "symbols[best : best + 2] = [pairs[best]]\n        if best > 8:\n            break",
         ),
         edit(KNOWN, "[i for i, pair in enumerate(pairs) if pair in ids and len(pair) <= 4]"),
+        edit(KNOWN, "[i for i, pair in enumerate(pairs) if pair in ids and len(pair) <= 8]"),
+        edit(KNOWN, "[i for i, pair in enumerate(pairs) if pair in ids and scores[ids[pair]] < 0]"),
+        edit(KNOWN, "[i for i, pair in enumerate(pairs) if pair in ids and i]"),
         edit("max(known, key=lambda i: scores[ids[pairs[i]]])", "known[len(known) // 2]"),
         edit(
             KNOWN,
@@ -264,6 +314,10 @@ class TestSpmEncode(ExerciseTests):
         ("spaces collapsed", "spaces at the ends dropped"): "the ends are collapsed already",
         ("spaces collapsed", "every kind of white space becomes a space"): (
             "split() without an argument has turned them into spaces already"
+        ),
+        ("spaces collapsed", "worst scores never win"): "only runs of spaces have such scores",
+        ("spaces left as they are", "worst scores never win"): (
+            "no run of spaces is written as a piece"
         ),
         ("longest pair first", "pairs listed once"): "all pairs of characters are of one length",
         ("pairs listed once", "special names matched in the text"): (

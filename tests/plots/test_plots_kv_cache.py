@@ -103,4 +103,4 @@ def test_lines_are_the_numbers_given() -> None:
     assert list(drift.axes[0].get_lines()[1].get_ydata()) == [50, 25, 25]
     size = plots.cache_size([1024, 2048, 4096], SIZES, {"a card": 74.5, "weights": 12.5})
     assert list(size.axes[0].get_lines()[0].get_xdata()) == [1024, 2048, 4096]
-    assert "a card: 74.50 GiB" in words(size) and "weights: 12.50 GiB" in words(size)
+    assert "a card: 74.5 GiB" in words(size) and "weights: 12.5 GiB" in words(size)
