@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llama_course.parity.guesses import EPSILONS, Guess
+from llama_course.parity.guesses import EPSILONS, Guess, epsilon_words
 from llama_course.parity.sides import Side
 from llama_course.parity.trace import PARTS
 
@@ -55,12 +55,12 @@ class Block:
         """Attention of the normed `x`, to the normed `past` and itself."""
         f, cos, sin = self.f, place.cos, place.sin
         q, k, v = (self._heads(x, letter) for letter in "qkv")
-        q = q if how == "unturned" else f.apply_rope(q, cos, sin)
+        q = q if how in ("unturned", "queries unturned") else f.apply_rope(q, cos, sin)
         k = k if how in ("unturned", "keys unturned") else f.apply_rope(k, cos, sin)
         v = f.apply_rope(v, cos, sin) if how == "values turned" else v
         if past is not None and place.past_cos is not None and place.past_sin is not None:
             old = self._heads(past, "k")
-            if how != "keys unturned":
+            if how not in ("keys unturned", "past unturned"):
                 old = f.apply_rope(old, place.past_cos, place.past_sin)
             k = torch.cat((old, k), 1)
             v = torch.cat((self._heads(past, "v"), v), 1)
@@ -70,11 +70,12 @@ class Block:
             k, v = k.repeat(1, n, 1, 1), v.repeat(1, n, 1, 1)
         else:
             k, v = f.repeat_kv(k, n), f.repeat_kv(v, n)
-        mask = place.mask
-        if how == "new only":
-            mask = mask[..., -x.shape[1] :]
-        out = f.attention(q, k, v, mask | (how == "unmasked"))
-        return F.linear(out.transpose(1, 2).flatten(-2), self.w["attention.wo"])
+        out = f.attention(q, k, v, _mask(place.mask, how))
+        if how == "merged":
+            out = out.reshape(*x.shape[:2], -1)
+        else:
+            out = out.transpose(1, 2).flatten(-2)
+        return F.linear(out, self.w["attention.wo"])
 
     def _heads(self, x: Tensor, letter: str) -> Tensor:
         flat = F.linear(x, self.w[f"attention.w{letter}"])
@@ -85,6 +86,25 @@ class Block:
         past = None if place.past is None or how == "new only" else self.norm1(place.past)
         h = x + self.attend(self.norm1(x), place, past, how)
         return h + self.feed(self.norm2(h))
+
+
+def _mask(mask: Tensor, how: str) -> Tensor:
+    """The mask as it is, or in one of the wrong ways to use it."""
+    n, n_keys = mask.shape[-2:]
+    match how:
+        case "new only":
+            return mask[..., -n:]
+        case "unmasked":
+            return torch.ones_like(mask)
+        case "inverted":
+            return ~mask
+        case "itself hidden":
+            return torch.ones_like(mask).tril(n_keys - n - 1)
+        case "next seen":
+            return torch.ones_like(mask).tril(n_keys - n + 1)
+        case "from the beginning":
+            return torch.ones_like(mask).tril()
+    return mask
 
 
 def block_guesses(a: Side, i: int, dtype: torch.dtype) -> Iterator[Guess]:
@@ -152,12 +172,21 @@ def block_guesses(a: Side, i: int, dtype: torch.dtype) -> Iterator[Guess]:
     yield put("feed-forward is left out.", first, lambda h, x: h)
     for other in EPSILONS:
         if other != a.config.norm_eps:
-            yield Guess(f"epsilon is {other:g} in both norms.", _with_epsilon(a, i, dtype, other))
+            yield Guess(
+                f"epsilon is {epsilon_words(other)} in both norms.",
+                _with_epsilon(a, i, dtype, other),
+            )
     for how, meaning in (
         ("unturned", "queries and keys are not turned by RoPE."),
+        ("queries unturned", "the queries are not turned by RoPE, and the keys are."),
+        ("keys unturned", "the keys are not turned by RoPE, and the queries are."),
         ("values turned", "the values are turned by RoPE too."),
         ("tiled", "key heads are tiled (0, 1, 0, 1) and not repeated (0, 0, 1, 1)."),
+        ("merged", "the heads are joined as they lie: tokens must come before heads first."),
         ("unmasked", "the mask is not used."),
+        ("inverted", "the mask is inverted."),
+        ("itself hidden", "the mask is off by one: a token does not see itself."),
+        ("next seen", "the mask is off by one: each token sees the next one too."),
     ):
         yield Guess(meaning, _in_way(block, how))
     yield put("gate and up (w1 and w3) are exchanged.", first,
@@ -172,7 +201,19 @@ def cached_guesses(a: Side, i: int, dtype: torch.dtype) -> Iterator[Guess]:
     yield Guess(
         "the cache is not read: new tokens see each other only.", _in_way(block, "new only")
     )
-    yield Guess("keys are stored before they are turned.", _in_way(block, "keys unturned"))
+    for how, meaning in (
+        ("keys unturned", "keys are stored before they are turned."),
+        ("past unturned", "keys are stored before they are turned."),
+        (
+            "unmasked",
+            "the mask is made with positions read after the append: new tokens see each other.",
+        ),
+        (
+            "from the beginning",
+            "the mask is aligned with the first token in the cache, and not with the new ones.",
+        ),
+    ):
+        yield Guess(meaning, _in_way(block, how))
 
     def only_past(x: Tensor, p: Place) -> Tensor:
         h = x if p.past is None else x + _to_past(block, x, p)

@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llama_course.checkpoints.names import EMBEDDING, HEAD, weight_shapes
 from llama_course.checkpoints.reading import dtype_name
 from llama_course.config import ModelConfig
 from llama_course.errors import CourseError
-from llama_course.model import Components, rope_angles
+from llama_course.model import Components
 from llama_course.parity.caches import compare_caches
+from llama_course.parity.configs import SHAPES, compare_configs, config_effect
 from llama_course.parity.functions import compare_functions
 from llama_course.parity.own_class import compare_own
 from llama_course.parity.report import Comparison, Difference
-from llama_course.parity.rules import ANGLES, BITS, CLOSE, EXACT, LOW, TRUTH
+from llama_course.parity.rules import ANGLES, BITS, CLOSE, EXACT, LOW, TRUTH, gap
 from llama_course.parity.sides import Side, side
 from llama_course.parity.trace import FAR, Trace, told_layers
-from llama_course.parity.weights import STORED, compare_weights, effect, what_it_means
+from llama_course.parity.weights import STORED, compare_weights, what_it_means
 
-SHAPES = ("dim", "n_layers", "n_heads", "n_kv_heads", "head_dim", "hidden_dim", "vocab_size")
 N_TOKENS = 12
 
 Model = str | Path | nn.Module | Side
@@ -59,13 +60,13 @@ def first_divergence(
         )
     if parts is not None:
         two = dataclasses.replace(two, parts=parts)
-    found, notes = _configs(one, two)
+    found, notes = compare_configs(one, two)
     notes += dict.fromkeys((*one.notes, *two.notes))
     compared = ["config"]
     rules: list[str] = []
     same_shapes = all(getattr(one.config, f) == getattr(two.config, f) for f in SHAPES)
     if not same_shapes:
-        notes.append("The weights are not compared, since their shapes differ.")
+        notes.append("The weights are not compared, since the sizes differ.")
         return _told(one, two, compared, rules, found, notes)
     rows = _rows(tokens, one.config)
     with torch.no_grad():
@@ -77,7 +78,8 @@ def first_divergence(
             wrong, said = compare_weights(one, two, names, dtype)
             notes += sorted(said)
             found += wrong
-            compared.append(f"{len(names)} weights")
+            told = "" if dtype is None else f" rounded to {dtype_name(dtype)}"
+            compared.append(f"{len(names)} weights{told}")
             rules.append(STORED)
         kinds = _kinds(one, two, dtype)
         for kind in kinds:
@@ -85,7 +87,7 @@ def first_divergence(
             known = {d.component for d in found}
             found += [d for d in wrong if d.component not in known]
             compared.append(told)
-            rules += _rules(kind, two)
+            rules += _rules(kind)
             if wrong:
                 break  # another formula: lower precision has nothing to add
         found.sort(key=lambda d: d.order)
@@ -104,63 +106,6 @@ def _told(
 ) -> Comparison:
     rules = list(dict.fromkeys(rules))
     return Comparison(a.name, b.name, tuple(compared), tuple(rules), tuple(found), tuple(notes))
-
-
-# ---- configs -------------------------------------------------------------------------------------
-
-_MEANS = {
-    "norm_eps": "LLaMA 7B to 33B were trained with 1e-6, 65B and Llama 2 with 1e-5; llama2.c's "
-    "format cannot say it.",
-    "rope_theta": "LLaMA 1 and 2 use 10,000, Code Llama 1,000,000, Llama 3 500,000; llama2.c's "
-    "format cannot say it.",
-    "rope_scaling": "a scaling that is not read turns every pair by other angles in long texts.",
-    "n_kv_heads": "a file without n_kv_heads means as many key/value heads as heads.",
-    "vocab_size": "rows are added for special tokens, or left out; the other sizes may be right.",
-}
-
-
-def _configs(a: Side, b: Side) -> tuple[list[Difference], list[str]]:
-    found: list[Difference] = []
-    notes: list[str] = []
-    for name in (*SHAPES, "norm_eps", "rope_theta", "rope_scaling"):
-        one, two = getattr(a.config, name), getattr(b.config, name)
-        if one == two:
-            continue
-        words = (
-            f"A has {one!r}, B has {two!r}"
-            if name == "rope_scaling"
-            else f"A has {one:g}, B has {two:g}"
-        )
-        means = (_MEANS[name],) if name in _MEANS else ()
-        found.append(Difference(f"config {name}", (-1, len(found)), words, meanings=means))
-    for name in ("max_seq_len", "tie_embeddings"):
-        one, two = getattr(a.config, name), getattr(b.config, name)
-        if one != two:
-            notes.append(f"{name} is {one} in A and {two} in B, which changes no formula.")
-    return found, notes
-
-
-def _config_effect(a: Side, b: Side, found: Difference, rows: Tensor) -> Difference:
-    """What another epsilon or theta does to the first thing that is computed with it."""
-    if found.component == "config norm_eps":
-        x = torch.nn.functional.embedding(rows, a.weight(EMBEDDING)).float()
-        weight = a.weight("layers.0.attention_norm.weight", torch.float32)
-        one, two = (a.functions.rms_norm(x, weight, s.config.norm_eps) for s in (a, b))
-        what = "layer 0's attention_norm"
-    elif found.component in ("config rope_theta", "config rope_scaling"):
-        positions = torch.arange(min(FAR, a.config.max_seq_len))
-        tables = [
-            rope_angles(positions, s.config.head_dim, s.config.rope_theta, s.config.rope_scaling)
-            for s in (a, b)
-        ]
-        one, two = tables[0][0], tables[1][0]
-        what = f"a cosine within {len(positions)} positions"
-    else:
-        return found
-    off = float((one - two).abs().max())
-    share = off / float(one.abs().max())
-    words = f"{found.words}; it moves {what} by up to {off:.3g}"
-    return dataclasses.replace(found, words=words, max_abs=off, relative=share)
 
 
 # ---- what is computed ----------------------------------------------------------------------------
@@ -229,7 +174,7 @@ def _foreign(a: Side, other: Components) -> list[str]:
     ]
 
 
-def _rules(kind: torch.dtype, b: Side) -> list[str]:
+def _rules(kind: torch.dtype) -> list[str]:
     if kind in LOW:
         return [EXACT.why, ANGLES.why, BITS.why, TRUTH.why]
     return [EXACT.why, ANGLES.why, CLOSE.why]
@@ -243,25 +188,37 @@ def _explained(
 ) -> Difference:
     """The first difference, with what it means."""
     if found.component.startswith("config"):
-        return _config_effect(a, b, found, rows)
+        return config_effect(a, b, found, rows)
     if not found.component.endswith(" weight"):
         return found
     name = f"{found.component.removesuffix(' weight')}.weight"
     means = what_it_means(a, b, name, dtype)
-    moved = _effect(a, b, name, rows)
-    return dataclasses.replace(found, meanings=(*means, *moved))
+    return dataclasses.replace(found, meanings=(*means, *_effect(a, b, name, rows)))
 
 
 def _effect(a: Side, b: Side, name: str, rows: Tensor) -> tuple[str, ...]:
     """How far the output moves that a projection gives for the reference's own input."""
-    if name == EMBEDDING or "norm" in name:
+    one, two = a.weight(name, torch.float32), b.weight(name, torch.float32)
+    x = None if name == EMBEDDING or "norm" in name else _input(a, name, rows)
+    if x is None or one.shape != two.shape:
         return ()
-    component = name.removesuffix(".weight")
-    trace = Trace(a, rows, torch.arange(rows.shape[1]), torch.float32, probes=False)
-    for call in trace.calls():
+    apart = gap(CLOSE, F.linear(x, one), F.linear(x, two))
+    if apart is None:
+        return ("Its output hardly moves on the reference's input.",)
+    if apart.relative is None:
+        return ("Its output is no number any more.",)
+    return (f"Its output moves by up to {apart.relative:.2g} of its largest value.",)
+
+
+def _input(a: Side, name: str, rows: Tensor) -> Tensor | None:
+    """What the reference multiplies by a weight."""
+    down = name.endswith("w2.weight")
+    component = name.removesuffix(".weight").replace("w2", "w1")  # w2 reads what w1 and w3 give
+    for call in Trace(a, rows, torch.arange(rows.shape[1]), torch.float32, probes=False).calls():
         if call.component == component and call.function == "linear":
-            apart = effect(a.weight(name), b.weight(name), call.args[0])
-            if apart is None or apart.relative is None:
-                return ("Its output hardly moves on the reference's input.",)
-            return (f"Its output moves by up to {apart.relative:.2g} of its largest value.",)
-    return ()
+            x, gate = call.args
+            if not down:
+                return x
+            up = a.weight(name.replace("w2", "w3"), torch.float32)
+            return F.silu(F.linear(x, gate)) * F.linear(x, up)
+    return None

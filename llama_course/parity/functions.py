@@ -4,38 +4,72 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from llama_course.checkpoints.reading import dtype_name
 from llama_course.model import Components
-from llama_course.parity.guesses import guesses, ratio
+from llama_course.parity.fitting import scaled, still_fits, told, what_fits
+from llama_course.parity.guesses import Guess, guesses
 from llama_course.parity.report import Difference
 from llama_course.parity.roundings import ROUNDED
-from llama_course.parity.rules import ANGLES, TRUTH, Against, Gap, Rule, gap, near
+from llama_course.parity.rules import ANGLES, LOW, TRUTH, Against, Gap, gap
 from llama_course.parity.trace import Call, Trace
+
+STOPS = (Exception, SystemExit)  # what ends somebody's code; exit() too must not end ours
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _OUTSIDE = ("torch", "jaxtyping", "beartype", "llama_course")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """One call, computed by both; `apart` is None where they agree."""
+
+    apart: Gap | None
+    right: Any = None
+    found: Any = None
+    truth: Against | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is a result, right or wrong, and not an exception."""
+        return self.right is not None
+
+
 def compare_functions(trace: Trace, other: Components) -> list[Difference]:
     """The calls of a forward in which other functions differ, in their order.
 
-    Each component is told once. The trace's own forward goes on with the reference's numbers.
+    Each component is told once; what it means must fit all calls of its function from the first
+    that differs. The trace's own forward goes on with the reference's numbers.
     """
     found: dict[str, Difference] = {}
+    fit: dict[str, list[Guess]] = {}
+    unnamed: dict[str, str] = {}  # components whose numbers differ, and their functions
     own = trace.a.functions
     differ = {f.name for f in dataclasses.fields(own) if _of(own, f.name) is not _of(other, f.name)}
     for call in trace.calls():
-        if call.function not in differ or call.component in found:
+        name = call.function
+        if name not in differ or (call.component in found and not fit.get(name)):
             continue
-        difference = compare_call(call, _of(own, call.function), _of(other, call.function))
-        if difference is not None:
-            found[call.component] = difference
+        ours, theirs = _of(own, name), _of(other, name)
+        outcome = _outcome(call, ours, theirs)
+        if outcome.compared and name in fit:
+            args = (call.args, outcome.right, outcome.found, call.rule, outcome.truth)
+            fit[name] = [guess for guess in fit[name] if still_fits(guess, *args)]
+        if outcome.apart is None or call.component in found:
+            continue
+        found[call.component] = _difference(call, outcome.apart)
+        if outcome.compared:
+            unnamed[call.component] = name
+            if name not in fit:
+                fit[name] = _guessed(call, ours, outcome)
+    for component, name in unnamed.items():
+        found[component] = dataclasses.replace(found[component], meanings=told(fit[name]))
     return sorted(found.values(), key=lambda d: d.order)
 
 
@@ -43,35 +77,30 @@ def _of(functions: Components, name: str) -> Callable[..., Any]:
     return getattr(functions, name)
 
 
-def compare_call(
-    call: Call, ours: Callable[..., Any], theirs: Callable[..., Any]
-) -> Difference | None:
-    """One call, computed by both."""
+def _difference(call: Call, apart: Gap) -> Difference:
     component = f"{call.component} ({call.function})"
     if call.component == call.function:
         component = call.component
+    words = f"{apart.words}, {call.note}" if call.note else apart.words
+    return Difference(component, call.order, words, apart.max_abs, apart.relative)
 
-    def differs(apart: Gap, meanings: tuple[str, ...] = ()) -> Difference:
-        words = f"{apart.words}, {call.note}" if call.note else apart.words
-        return Difference(component, call.order, words, apart.max_abs, apart.relative, meanings)
 
+def _outcome(call: Call, ours: Callable[..., Any], theirs: Callable[..., Any]) -> Outcome:
+    """One call, computed by both."""
     right = ours(*call.args)
     given = tuple(a.clone() if _small(a) else a for a in call.args)
     before = [a._version for a in given if isinstance(a, Tensor)]
     try:
         found = theirs(*given)
-    except Exception as error:
-        return differs(Gap(raised(error)))
+    except STOPS as error:
+        return Outcome(Gap(raised(error)))
     after = [a._version for a in given if isinstance(a, Tensor)]
     changed = [i for i, (b, a) in enumerate(zip(before, after, strict=True)) if b != a]
-    if [i for i in changed if i != _OWN.get(call.function)]:
-        words = f"it changes its argument {changed[0] + 1}, which is read again"
-        return differs(Gap(words))
+    read_again = [i for i in changed if i != _OWN.get(call.function)]
+    if read_again:
+        return Outcome(Gap(f"it changes its argument {read_again[0] + 1}, which is read again"))
     truth = _truth(call, ours)
-    apart = _gap(call, right, found, truth)
-    if apart is not None:
-        return differs(apart, _meanings(call, right, found, truth))
-    return None
+    return Outcome(_gap(call, right, found, truth), right, found, truth)
 
 
 # The argument that is nobody else's, in a model: to change it moves nothing.
@@ -110,51 +139,39 @@ def _gap(call: Call, right: Any, found: Any, truth: Against | None) -> Gap | Non
     return None
 
 
-def _meanings(call: Call, right: Any, found: Any, truth: Against | None) -> tuple[str, ...]:
-    fit: dict[bool, list[str]] = {False: [], True: []}
-    for guess in guesses(call.function, call.args, found):
-        try:
-            made = guess.compute(*call.args)
-        except RuntimeError:  # shapes that this guess does not go with
-            continue
-        if fits(call.rule, made, right, found, truth):
-            fit[guess.last].append(f"What fits: {guess.meaning}")
-    if fit[False] or fit[True]:
-        return tuple(fit[False] or fit[True])
-    factor = None if isinstance(right, tuple) else ratio(right, found)
-    if factor is not None:
-        return (f"What fits: every number is {factor:.6g} times what it should be.",)
-    return ("None of the usual mistakes that were tried fits.",)
+def _guessed(call: Call, ours: Callable[..., Any], outcome: Outcome) -> list[Guess]:
+    """What the function may be computing, by this one call."""
+    right, found = outcome.right, outcome.found
+    rest = [*guesses(call.function, call.args, found), *scaled(ours, right, found)]
+    for tries in (_cast(ours, right, found), rest):
+        fit = what_fits(tries, call.args, right, found, call.rule, outcome.truth)
+        if fit:
+            return fit
+    return []
 
 
-def fits(rule: Rule, made: Any, right: Any, found: Any, truth: Against | None) -> bool:
-    """Whether what a guess makes is what was found."""
-    if not isinstance(right, tuple):
-        return isinstance(made, Tensor) and near(rule, made, found, right, truth)
-    if not isinstance(found, tuple) or len(found) != len(right):
-        return False
-    if not all(
-        isinstance(t, Tensor) and t.shape == r.shape for t, r in zip(found, right, strict=True)
-    ):
-        return False
-    return near(rule, _joined(made), _joined(found), _joined(right), _twice(truth))
+def _cast(ours: Callable[..., Any], right: Any, found: Any) -> Iterator[Guess]:
+    """The guess that the numbers are right, and their dtype is not."""
+    one = found[0] if isinstance(found, tuple) and found else found
+    like = right[0] if isinstance(right, tuple) else right
+    if not isinstance(one, Tensor) or one.dtype == like.dtype:
+        return
+    dtype = one.dtype
 
+    def cast(*args: Any) -> Any:
+        made = ours(*(a.float() if _floating(a) and like.dtype in LOW else a for a in args))
+        return tuple(t.to(dtype) for t in made) if isinstance(made, tuple) else made.to(dtype)
 
-def _joined(tables: tuple[Tensor, ...]) -> Tensor:
-    return torch.stack([table.float() for table in tables])
-
-
-def _twice(truth: Against | None) -> Against | None:
-    return None if truth is None else Against(torch.stack([truth.exact, truth.exact]))
+    yield Guess(f"only the dtype is wrong: cast the result to {dtype_name(like.dtype)}.", cast)
 
 
 def raised(error: BaseException) -> str:
     """What an implementation raised, and where in its own file."""
-    told = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
+    words = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0][:200]
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not _is_outside(f.filename)]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"it raised {told}{where}"
+    return f"it raised {words}{where}"
 
 
 def _is_outside(filename: str) -> bool:

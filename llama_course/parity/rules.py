@@ -74,16 +74,20 @@ def gap(rule: Rule, right: Tensor, found: Any, truth: Against | None = None) -> 
         return Gap(f"{right.dtype} was expected, and {found.dtype} was found")
     if found.numel() == 0 or torch.equal(found, right):
         return None
+    odd = found.isnan() & ~right.isnan()
+    if odd.any():
+        where = tuple(odd.nonzero()[0].tolist())
+        return Gap(f"not a number at {list(where)}, where {_number(right[where])} was expected")
     difference = (found.double() - right.double()).abs()
-    if bool(found.isnan().any()) and not bool(right.isnan().any()):
-        where = tuple(found.isnan().nonzero()[0].tolist())
-        return Gap(f"not a number at {list(where)}, where {right[where].item():.6g} was expected")
-    difference = difference.nan_to_num(float("inf"))
+    difference[(found == right) | found.isnan()] = 0  # inf - inf is no number
+    difference.nan_to_num_(float("inf"), posinf=float("inf"))
+    if not difference.any():
+        return None
     if _equal(rule, right, found, difference, truth):
         return None
     where = _place(int(difference.argmax()), right.shape)
     worst = float(difference[where])
-    scale = float(right.double().abs().max()) or 1.0
+    scale = _scale(right) or 1.0
     words = f"expected {_number(right[where])}, found {_number(found[where])} at {list(where)}"
     if rule is BITS:
         share = float((difference > 0).double().mean())
@@ -100,7 +104,7 @@ def _equal(
         assert truth is not None
         room = 2e-6 + 1e-6 * truth.exact.double().abs()[..., None]
         return bool((difference <= room).all())
-    scale = float(right.double().abs().max())
+    scale = _scale(right)
     if rule is BITS:
         unit = float(torch.finfo(right.dtype).eps) * scale
         share = float((difference > 0).double().mean())
@@ -113,32 +117,20 @@ def _equal(
     return bool(difference.max() <= 1e-5 * scale)
 
 
-def near(
-    rule: Rule, guess: Tensor, found: Any, right: Tensor, truth: Against | None = None
-) -> bool:
-    """Whether what was found is what a guess gives, and the guess is not simply right.
-
-    In low precision two ways to one result differ by roundings: `found` must then lie much nearer
-    to the guess than to what is right, and no farther from it than roundings go.
-    """
-    same = isinstance(found, Tensor) and guess.shape == found.shape and guess.dtype == found.dtype
-    if not same or not bool(guess.isfinite().all()):
-        return False
-    if guess.shape == right.shape and guess.dtype == right.dtype:
-        if rule is TRUTH:
-            to_guess, to_right = _rms(found.double() - guess), _rms(found.double() - right)
-            assert truth is not None
-            roundings = max(map(_rms, _roundings(right, truth))) * _rms(guess) / _rms(right)
-            return bool(4 * to_guess <= to_right and to_guess <= 4 * roundings)
-        if gap(rule, right, guess, truth) is None:
-            return False
-    return gap(CLOSE if rule is TRUTH else rule, guess, found, truth) is None
+def roundings(right: Tensor, truth: Against) -> float:
+    """The mean distance (root of mean square) of right results from the float32 one."""
+    return float(max(map(_rms, _roundings(right, truth))))
 
 
 def _roundings(right: Tensor, truth: Against) -> list[Tensor]:
     """How far right results are from the float32 one."""
     rights = [right] if truth.other is None else [right, truth.other]
     return [(one.double() - truth.exact).abs() for one in rights]
+
+
+def _scale(x: Tensor) -> float:
+    """The largest of the finite numbers."""
+    return float(x.double().nan_to_num(0.0, 0.0, 0.0).abs().max())
 
 
 def _most(x: Tensor) -> Tensor:

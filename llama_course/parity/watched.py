@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from llama_course.parity.blocks import Place
+from llama_course.parity.functions import STOPS
 
 _NAMES = ("x", "cos", "sin", "mask", "cache")
 
@@ -67,7 +68,7 @@ def run_watched(model: nn.Module, tokens: Tensor, expected: Expected, cache: Any
     with _watched(model, run, expected):
         try:
             run.result = model(tokens.clone(), **given)
-        except Exception as error:
+        except STOPS as error:
             run.error = error
     return run
 
@@ -112,7 +113,7 @@ def _standing_in(
             seen.out = original(
                 *[fed[n] for n in _NAMES[: len(args)]], **{n: fed[n] for n in kwargs}
             )
-        except Exception as error:
+        except STOPS as error:
             seen.out = error
             raise
         same = isinstance(seen.out, Tensor) and seen.out.shape == expected.streams[k + 1].shape

@@ -15,8 +15,9 @@ from llama_course.checkpoints.huggingface import huggingface_to_meta_rows, meta_
 from llama_course.checkpoints.names import EMBEDDING, HEAD
 from llama_course.checkpoints.reading import dtype_name
 from llama_course.config import ModelConfig
+from llama_course.parity.guesses import NOTHING
 from llama_course.parity.report import Difference
-from llama_course.parity.rules import CLOSE, EXACT, Gap, gap
+from llama_course.parity.rules import EXACT, LOW, Gap, gap
 from llama_course.parity.sides import Side
 from llama_course.parity.trace import order_of
 
@@ -65,8 +66,12 @@ def _apart(a: Tensor, b: Tensor, mixed: bool) -> Gap | None:
 
 
 def what_it_means(a: Side, b: Side, name: str, dtype: torch.dtype | None) -> tuple[str, ...]:
-    """Which usual mistakes give B's weight, tried one by one."""
-    one, other, _ = alike(a.weight(name), b.weight(name), dtype)
+    """Which usual mistakes give B's weight, tried one by one.
+
+    Where both are stored in one dtype that is how they are tried, since rounding hides much.
+    """
+    stored = a.weight(name), b.weight(name)
+    one, other, _ = alike(*stored, dtype if stored[0].dtype != stored[1].dtype else None)
     fit = [
         meaning
         for meaning, make in _guesses(a, b, name)
@@ -74,10 +79,10 @@ def what_it_means(a: Side, b: Side, name: str, dtype: torch.dtype | None) -> tup
         and made.shape == other.shape
         and torch.equal(made.to(other.dtype), other)
     ]
-    if fit:
-        return tuple(f"What fits: {meaning}" for meaning in fit)
-    loosely = _loosely(one, other)
-    return (loosely or "None of the usual mistakes that were tried fits.",)
+    if not fit:
+        loosely = _loosely(one, other)
+        fit = [] if loosely is None else [loosely]
+    return tuple(f"What fits: {meaning}" for meaning in fit) or (NOTHING,)
 
 
 Make = Callable[[Tensor], Tensor | None]
@@ -90,7 +95,7 @@ def _guesses(a: Side, b: Side, name: str) -> Iterator[tuple[str, Make]]:
     for low in (torch.bfloat16, torch.float16):
         yield f"B was rounded to {dtype_name(low)}; nothing else differs here.", _rounded(low)
     yield "it is transposed; a weight is stored as (out, in).", _transposed
-    yield from _other_weights(a, name)
+    yield from _other_weights(a, b, name)
     if name == HEAD:
         yield (
             "the head is tied: B has the embedding in its place.",
@@ -117,6 +122,14 @@ def _row_orders(config: ModelConfig, part: str) -> Iterator[tuple[str, Make]]:
         "its rows were taken for Hugging Face's and permuted, and they were Meta's already.",
         _moved(huggingface_to_meta_rows, own),
     )
+    for move, when in (
+        (meta_to_huggingface_rows, "read"),
+        (huggingface_to_meta_rows, "written"),
+    ):
+        yield (
+            f"its rows were permuted the wrong way round when it was {when}.",
+            _twice(_moved(move, own)),
+        )
     if part.endswith("wq") or config.n_heads == config.n_kv_heads:
         return
     heads = config.n_heads
@@ -145,8 +158,16 @@ def _moved(move: Callable[[Tensor, int], Tensor], heads: int) -> Make:
     return lambda w: move(w, heads) if w.ndim == 2 and w.shape[0] % (2 * heads) == 0 else None
 
 
+def _twice(make: Make) -> Make:
+    def again(w: Tensor) -> Tensor | None:
+        once = make(w)
+        return None if once is None else make(once)
+
+    return again
+
+
 def _transposed(w: Tensor) -> Tensor | None:
-    return w.T if w.ndim == 2 and w.shape[0] == w.shape[1] else None
+    return w.T if w.ndim == 2 else None
 
 
 def _turned(n: int, axis: int) -> Make:
@@ -158,7 +179,7 @@ def _turned(n: int, axis: int) -> Make:
     return make
 
 
-def _other_weights(a: Side, name: str) -> Iterator[tuple[str, Make]]:
+def _other_weights(a: Side, b: Side, name: str) -> Iterator[tuple[str, Make]]:
     """Another weight of A's of the same shape, in the wrong place."""
     swaps = {"w1": "w3", "w3": "w1", "wq": "wk", "wk": "wv", "wv": "wk"}
     swaps |= {"attention_norm": "ffn_norm", "ffn_norm": "attention_norm"}
@@ -168,8 +189,10 @@ def _other_weights(a: Side, name: str) -> Iterator[tuple[str, Make]]:
     stem, leaf = part.removesuffix(".weight").rpartition(".")[::2]
     if leaf in swaps:
         other = ".".join(filter(None, (layers, layer, stem, swaps[leaf], "weight")))
-        told = "gate and up (w1 and w3) are swapped" if leaf in ("w1", "w3") else "they are swapped"
-        yield f"it is A's {swaps[leaf]}: {told}.", _taken(a, other)
+        told = "gate and up (w1 and w3)" if leaf in ("w1", "w3") else f"{leaf} and {swaps[leaf]}"
+        mutual = torch.equal(b.weight(other), a.weight(name).to(b.weight(other).dtype))
+        way = f"{told} are swapped" if mutual else "one weight serves in both places"
+        yield f"it is A's {swaps[leaf]}: {way}.", _taken(a, other)
     i = int(layer)
     near = dict.fromkeys((0, i - 1, i + 1, a.config.n_layers - 1))
     for j in near:
@@ -182,23 +205,24 @@ def _other_weights(a: Side, name: str) -> Iterator[tuple[str, Make]]:
 
 def _loosely(a: Tensor, b: Tensor) -> str | None:
     """What is told by numbers that are not all equal."""
-    if a.shape != b.shape:
+    if a.shape != b.shape or not bool(a.isfinite().all() and b.isfinite().all()):
         return None
     x, y = a.double(), b.double()
-    if (x - y).abs().max() <= 1e-6 * x.abs().max():
-        return "What fits: rounding; B went through arithmetic in float32."
+    eps = torch.finfo(b.dtype).eps
+    if b.dtype not in LOW and (x - y).abs().max() <= 8 * eps * x.abs().max():
+        return "rounding in float32, as after arithmetic that was undone again."
     factor = float((x * y).sum() / (x * x).sum().clamp_min(1e-300))
-    if factor and float((y - factor * x).abs().max()) <= 1e-3 * float(y.abs().max()):
-        return f"What fits: every number is {factor:.6g} times A's."
+    if abs(factor - 1) > 8 * eps and bool(((y - factor * x).abs() <= eps * y.abs()).all()):
+        return f"every number is {factor:.{3 if b.dtype in LOW else 6}g} times A's."
     if a.ndim == 2:
         for axis, what in ((1, "rows"), (0, "columns")):
             if _same_set(x, y, axis):
-                return f"What fits: the same {what} as A's, in another order."
+                return f"the same {what} as A's, in another order."
             if _same_set(x, y, axis, signs=True):
-                return f"What fits: A's {what} in another order, some with their sign turned."
-        group = _int8_group(x, y)
+                return f"A's {what} in another order, some with their sign turned."
+        group = _int8_group(x, y, eps)
         if group:
-            return f"What fits: B was stored as 8-bit integers, in groups of {group}."
+            return f"B was stored as 8-bit integers, in groups of {group}."
     return None
 
 
@@ -214,18 +238,15 @@ def _same_set(a: Tensor, b: Tensor, axis: int, signs: bool = False) -> bool:
     return bool(torch.allclose(one, other, rtol=1e-9, atol=1e-9 * float(one.abs().max())))
 
 
-def _int8_group(a: Tensor, b: Tensor) -> int | None:
-    """The size of the groups in which B lies within half a step of 127 a group from A."""
+def _int8_group(a: Tensor, b: Tensor, eps: float) -> int | None:
+    """The size of the groups in which B is whole steps, 127 to its largest, and A rounds to it."""
     for size in (256, 128, 64, 32):
-        if a.shape[1] % size == 0:
-            step = a.reshape(-1, size).abs().amax(1, keepdim=True) / 127
-            off = (a - b).reshape(-1, size).abs()
-            if bool((off <= 0.51 * step).all()):
-                return size
+        if a.shape[1] % size:
+            continue
+        step = b.reshape(-1, size).abs().amax(1, keepdim=True) / 127
+        steps = b.reshape(-1, size) / step.clamp_min(1e-300)
+        whole = (steps - steps.round()).abs() <= 300 * eps
+        near = (a - b).reshape(-1, size).abs() <= (0.51 + 300 * eps) * step
+        if 300 * eps < 0.1 and bool(whole.all() and near.all()):
+            return size
     return None
-
-
-def effect(weight_a: Tensor, weight_b: Tensor, x: Tensor) -> Gap | None:
-    """How far the outputs of two projections are apart, on the same input."""
-    right, found = x @ weight_a.to(x.dtype).T, x @ weight_b.to(x.dtype).T
-    return gap(CLOSE, right, found)

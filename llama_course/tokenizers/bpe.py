@@ -62,7 +62,7 @@ class BPETokenizer:
         cls,
         texts: Iterable[str],
         vocab_size: int,
-        special_tokens: Sequence[str] = (),
+        special_tokens: str | Sequence[str] = (),
         *,
         pattern: str = GPT2_PATTERN,
         bos_token: str | None = None,
@@ -78,13 +78,18 @@ class BPETokenizer:
 
         Raises `CourseError` for a vocabulary that is too small, or more than the texts give.
         """
-        different = set(special_tokens) - {""}
+        special_tokens = _names(special_tokens)
         count = vocab_size - 256 - len(special_tokens)
-        if count < 0 or len(different) < len(special_tokens):
+        if count < 0:
             raise CourseError(
-                f"A vocabulary of {vocab_size} must hold 256 bytes and {len(special_tokens)} "
-                f"special tokens, all different and none empty, found {list(special_tokens)}; ask "
-                f"for at least {256 + len(different)} ids, each special token once."
+                f"A vocabulary of {vocab_size} is too small for 256 bytes and "
+                f"{len(special_tokens)} special tokens; ask for at least "
+                f"{256 + len(special_tokens)} ids."
+            )
+        if len(set(special_tokens) - {""}) < len(special_tokens):
+            raise CourseError(
+                f"The special tokens are {special_tokens}; each must have a name of its own, and "
+                "none an empty one."
             )
         words = _count_words(texts, PreTokenizer(pattern), special_tokens)
         merges = learn_merges(words, count)
@@ -116,16 +121,15 @@ class BPETokenizer:
         cls,
         vocab: str | Path,
         merges: str | Path,
-        special_tokens: Sequence[str] = ("<|endoftext|>",),
+        special_tokens: str | Sequence[str] = ("<|endoftext|>",),
     ) -> BPETokenizer:
         """GPT-2's two files: `vocab.json` (`encoder.json`) and `merges.txt` (`vocab.bpe`).
 
         The files do not say which tokens are special; `special_tokens` does, as far as they are
         in the vocabulary.
         """
-        return BPETokenizer(
-            bpe_files.read_gpt2(Path(vocab), Path(merges), special_tokens), str(vocab)
-        )
+        model = bpe_files.read_gpt2(Path(vocab), Path(merges), _names(special_tokens))
+        return BPETokenizer(model, f"{vocab} with {Path(merges).name}")
 
     @classmethod
     def from_tokenizer_json(cls, path: str | Path) -> BPETokenizer:
@@ -205,12 +209,13 @@ class BPETokenizer:
         if isinstance(wanted, bool):
             names: Collection[str] = self.special_tokens if wanted else ()
         else:
-            names = [wanted] if isinstance(wanted, str) else wanted
+            names = _names(wanted)
         for name in names:
             if name not in self.special_tokens:
+                known = self.special_tokens
                 raise CourseError(
                     f"There is no special token {name!r} to parse; "
-                    f"{nearest(name, self.special_tokens)}"
+                    f"{nearest(name, known) if known else 'this tokenizer has none.'}"
                 )
         return SpecialTokens(names) if names else None
 
@@ -265,6 +270,11 @@ class BPETokenizer:
                 f"There is no token {token}; the tokenizer's ids are 0 to {self.vocab_size - 1}."
             )
         return self._bytes[token]
+
+
+def _names(given: str | Collection[str]) -> list[str]:
+    """Names of special tokens; one alone may be given as it is."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _rank(model: BPEModel) -> Rank:

@@ -88,10 +88,10 @@ def read_gpt2(vocab: Path, merges: Path, special_tokens: Sequence[str]) -> BPEMo
         kind = kind or "not text"
     if kind is not None:
         raise CourseError(f"{merges} is no merges.txt but {kind}; give GPT-2's list of merges.")
-    if lines[0].startswith("#version"):
-        lines = lines[1:]
     if lines[-1] != "":
         raise CourseError(f"{merges} is cut short: its last line has no end; fetch it again.")
+    if lines[0].startswith("#version"):
+        lines = lines[1:]
     return BPEModel(
         tokens=parse_tokens(ids, vocab),
         merges=parse_merges([line for line in lines if line], merges),
@@ -110,6 +110,8 @@ def read_json(path: Path, expected: str) -> dict[str, Any]:
     kind = kind_of(data)
     if is_tiktoken(data):
         kind = "a tokenizer of the tiktoken kind (Llama 3), which TiktokenTokenizer reads"
+    elif data.startswith(b"#version"):
+        kind = "GPT-2's list of merges"
     if kind is not None and not data.lstrip().startswith(b"{"):
         raise CourseError(f"{path} is no {expected} but {kind}.")
     try:

@@ -114,6 +114,8 @@ def _pattern(pre_tokenizer: Any) -> str | None:
 
 def _special_tokens(added: Any, path: Path) -> dict[str, int]:
     special: dict[str, Any] = {}
+    if not isinstance(added, list):
+        raise CourseError(f"{path} has no list of added tokens; it is damaged.")
     for token in added:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             raise CourseError(f"{path} has an added token without text; it is damaged.")

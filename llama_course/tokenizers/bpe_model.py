@@ -48,9 +48,10 @@ class BPEModel:
             raise CourseError(f"{name} has a token without text, which no text can give.")
         for role, token in (("begin", self.bos_token), ("end", self.eos_token)):
             if token and token not in self.special_tokens:
+                known = self.special_tokens
                 raise CourseError(
                     f"{name} has no special token {token!r} to be the {role} token; "
-                    f"{nearest(token, self.special_tokens)}"
+                    f"{nearest(token, known) if known else 'it has no special tokens at all.'}"
                 )
         for number, (left, right) in enumerate(self.merges or ()):
             if not {left, right, left + right} <= self.tokens.keys():

@@ -63,12 +63,17 @@ def read_tokenizer(folder: str | Path) -> Tokenizer | None:
 
 def no_tokenizer_reason(folder: str | Path) -> str:
     """The sentence for the user when `read_tokenizer` gave None."""
-    path = _find(Path(folder))
+    path, place = _find(Path(folder)), _as_folder(Path(folder))
     if path is None:
         return (
-            f"The folder {_as_folder(Path(folder))} has no tokenizer; put the model's "
-            "tokenizer.model (or tokenizer.json, or llama2.c's tokenizer.bin) into it, or give "
-            "the prompt as token ids."
+            f"The folder {place} has no tokenizer; put the model's tokenizer.model (or "
+            "tokenizer.json, or llama2.c's tokenizer.bin) into it, or give the prompt as token ids."
+        )
+    if path.parent != place:
+        return (
+            f"The folder {place} has no tokenizer, and {path} in the folder above has another "
+            "number of ids than the model; put the model's own tokenizer.model into the folder, "
+            "or give the prompt as token ids."
         )
     try:
         BPETokenizer.from_tokenizer_json(path)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from pathlib import Path
+import sys
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from parity_samples import CONFIG, random_model, twin
+from parity_samples import CONFIG, random_model, right_answers, twin
 
 from llama_course import checks, mine
 from llama_course.config import RopeScaling
@@ -47,12 +46,78 @@ def half_split(x, cos, sin):
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1).to(x.dtype)
 
 
+def overwritten(x, cos, sin):
+    x, cos, sin = x.clone(), cos.unsqueeze(-2), sin.unsqueeze(-2)
+    x[..., ::2] = x[..., ::2] * cos - x[..., 1::2] * sin
+    x[..., 1::2] = x[..., ::2] * sin + x[..., 1::2] * cos
+    return x
+
+
+def with_nan(q, k, v, mask):
+    mask = mask[:, None] if mask.ndim == 3 else mask
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~mask, float("-inf"))
+    return scores.softmax(-1) @ v
+
+
 PLANTED: dict[str, tuple[str, Any, str, str]] = {
     "another epsilon": (
         "rms_norm", norm(lambda e: 1e-6), "layers.0.attention_norm", "epsilon is 1e-06",
     ),
     "an odd epsilon": (
         "rms_norm", norm(lambda e: 3e-4), "layers.0.attention_norm", "epsilon is 0.0003",
+    ),
+    "nn.RMSNorm's epsilon": (
+        "rms_norm", lambda x, w, e: F.rms_norm(x, w.shape, w), "layers.0.attention_norm",
+        "epsilon is 1.19e-07 (nn.RMSNorm's own)",
+    ),
+    "LayerNorm": (
+        "rms_norm", lambda x, w, e: F.layer_norm(x, w.shape, w, eps=e), "layers.0.attention_norm",
+        "it is LayerNorm",
+    ),
+    "a lower limit": (
+        "rms_norm",
+        lambda x, w, e: x / x.square().mean(-1, keepdim=True).clamp(min=e).sqrt() * w,
+        "layers.0.attention_norm", "the least value allowed",
+    ),
+    "no minus": (
+        "rope_angles", lambda p, d, t: rope_angles(p, d, 1 / t), "rope_angles", "lacks its minus",
+    ),
+    "the first row's positions": (
+        "rope_angles",
+        lambda p, d, t: rope_angles(p[:1].expand(p.shape) if p.ndim > 1 else p, d, t),
+        "rope_angles", "every row gets the positions of the first",
+    ),
+    "counted anew": (
+        "rope_angles",
+        lambda p, d, t: rope_angles(torch.arange(p.shape[-1]).expand(p.shape), d, t),
+        "rope_angles", "counted anew",
+    ),
+    "overwritten": (
+        "apply_rope", overwritten, "layers.0.attention.q", "overwritten before the second",
+    ),
+    "an additive mask": (
+        "causal_mask",
+        lambda q, k: torch.where(causal_mask(q, k), 0.0, float("-inf")), "causal_mask",
+        "to be added to the scores",
+    ),
+    "a mask of numbers": (
+        "causal_mask", lambda q, k: causal_mask(q, k).float(), "causal_mask",
+        "only the dtype is wrong: cast the result to bool",
+    ),
+    "no mask, and zeros for padding": (
+        "attention",
+        lambda q, k, v, m: attention(q, k, v, m | m.any(-1, keepdim=True)), "layers.0.attention",
+        "the mask is not used",
+    ),
+    "NaN for padding": (
+        "attention", with_nan, "layers.0.attention", "may look at nothing gets NaN",
+    ),
+    "hidden scores are 0": (
+        "attention",
+        lambda q, k, v, m: (
+            (q @ k.mT / q.shape[-1] ** 0.5 * (m[:, None] if m.ndim == 3 else m)).softmax(-1) @ v
+        ),
+        "layers.0.attention", "hidden scores become 0",
     ),
     "no epsilon": ("rms_norm", norm(lambda e: 0.0), "layers.0.attention_norm", "is left out"),
     "another theta": (
@@ -78,7 +143,8 @@ PLANTED: dict[str, tuple[str, Any, str, str]] = {
         "apply_rope", lambda x, c, s: apply_rope(x, c, -s), "layers.0.attention.q", "backwards",
     ),
     "off by one": (
-        "causal_mask", lambda q, k: causal_mask(q, k + 1), "causal_mask", "does not see itself",
+        "causal_mask", lambda q, k: k[..., None, :] < q[..., None], "causal_mask",
+        "does not see itself",
     ),
     "tiled heads": (
         "repeat_kv", lambda x, n: x.repeat(1, n, 1, 1), "layers.0.attention.k", "tiled (0, 1, 0",
@@ -106,7 +172,11 @@ def test_a_planted_function_is_named_with_what_it_means(model, kind) -> None:
     found = first_divergence(model, twin(model, Components(**{name: function})))
     assert found.first.component in (component, f"{component} ({name})")
     assert words in " ".join(found.first.meanings), found
-    assert found.first.max_abs > 0
+    assert len(found.first.meanings) == 1, found  # and nothing else is said to fit
+    assert kind in WITHOUT_NUMBERS or found.first.max_abs > 0
+
+
+WITHOUT_NUMBERS = ("an additive mask", "a mask of numbers", "NaN for padding")
 
 
 def test_only_what_differs_differs(model) -> None:
@@ -135,6 +205,7 @@ def test_where_it_is_that_it_differs(model) -> None:
     ("function", "words"),
     [
         (lambda *a: (_ for _ in ()).throw(KeyError("rows")), r"it raised KeyError: 'rows'"),
+        (lambda *a: sys.exit(3), "it raised SystemExit: 3"),
         (lambda x, w, e: x.half(), "torch.float32 was expected, and torch.float16 was found"),
         (lambda x, w, e: x[..., :3], "shape"),
         (lambda x, w, e: None, "a NoneType was found"),
@@ -166,6 +237,55 @@ def test_a_difference_only_in_low_precision_is_found_there(model) -> None:
     low = model.__class__(model.config).to(torch.bfloat16)
     low.load_state_dict(model.state_dict())
     assert not first_divergence(low, twin(low, wrong)).equal  # the stored dtype is enough
+
+
+def noisy(function, size):
+    """A right function whose results are off by chance, by a share of their size."""
+
+    def wrong(*args):
+        right = function(*args)
+        noise = torch.randn(right.shape, generator=torch.Generator().manual_seed(0))
+        return right + size * right.float().square().mean().sqrt() * noise.to(right.dtype)
+
+    return wrong
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [3e-5, 1e-3, 3e-2])
+@pytest.mark.parametrize("name", ["rms_norm", "apply_rope", "attention", "swiglu"])
+def test_noise_is_given_no_name(model, name, size, dtype) -> None:
+    """Small differences lie near many guesses, and near the right result times 1.00001."""
+    other = twin(model, Components(**{name: noisy(getattr(mine, name), size)}))
+    found = first_divergence(model, other, dtype=dtype)
+    assert found.first.meanings == ("None of the usual mistakes that were tried fits.",), found
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "words"),
+    [
+        (
+            "rms_norm",
+            lambda x, w, e: norm(lambda e: e, x.dtype)(x, w, e),
+            "without the upcast to float32",
+        ),
+        (
+            "rms_norm",
+            lambda x, w, e: F.rms_norm(x.float(), w.shape, w.float(), e).to(x.dtype),
+            "multiplied before the cast down",
+        ),
+        ("swiglu", lambda *a: mine.swiglu(*(t.float() for t in a)), "cast the result to bfloat16"),
+        (
+            "apply_rope",
+            lambda x, c, s: apply_rope(x.float(), c, s),
+            "cast the result to bfloat16",
+        ),
+        ("apply_rope", lambda x, c, s: apply_rope(x, c, s) / 3, "every number is 0.333333 times"),
+    ],
+)
+def test_what_differs_in_low_precision_is_named_there(model, name, function, words) -> None:
+    low = twin(model).to(torch.bfloat16)
+    found = first_divergence(low, twin(low, Components(**{name: function}))).first
+    assert words in " ".join(found.meanings) and len(found.meanings) == 1, found
 
 
 def test_a_scaled_rope_is_left_to_the_library(model) -> None:
@@ -207,24 +327,13 @@ def test_one_row_or_a_text_of_ones_own(model) -> None:
 
 def right_styles() -> list[Any]:
     """Every right answer that the exercises' own tests have, for the functions of a model."""
-    folder = Path(__file__).parents[1] / "checks"
     names = {field.name for field in dataclasses.fields(Components)}
-    cases = []
-    for exercise in checks.everything():
-        parts = [part for part in exercise.parts if part in names]
-        path = folder / f"test_check_{exercise.name}.py"
-        if not parts or not path.is_file():
-            continue
-        spec = importlib.util.spec_from_file_location(f"styles_{exercise.name}", path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        tests = [t for t in vars(module).values() if getattr(t, "exercise", None) is exercise]
-        forms = [exercise.solution, *(f for t in tests for f in t.right)]
-        cases += [
-            pytest.param(exercise, form, id=f"{exercise.name}-{i}") for i, form in enumerate(forms)
-        ]
-    return cases
+    return [
+        pytest.param(exercise, form, id=f"{exercise.name}-{i}")
+        for exercise in checks.everything()
+        if names & set(exercise.parts)
+        for i, form in enumerate(right_answers(exercise))
+    ]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity_samples import CONFIG, random_model
+from parity_samples import CONFIG, random_model, right_answers
 from torch import nn
 
 from llama_course import checks, mine
@@ -15,6 +15,7 @@ from llama_course.config import ModelConfig
 from llama_course.errors import CourseError
 from llama_course.model import Llama
 from llama_course.parity import first_divergence
+from llama_course.parity.caches import compare_caches
 
 # As in lesson 09's exercise: epsilon and theta unlike every default.
 ODD = dataclasses.replace(CONFIG, norm_eps=1e-4, rope_theta=500.0)
@@ -222,6 +223,76 @@ def test_a_cache_is_compared_by_itself(model) -> None:
     assert found.first.component == "Cache" and "after append 1, the keys" in found.first.words
     found = first_divergence(model, made)
     assert found.first.component == "with a cache, at tokens 1 to 6, layers.0"
+
+
+def test_what_a_cache_promises_beyond_one_text() -> None:
+    """MyLlama's rows are equally long; the cache's contract has more, and is compared by itself."""
+
+    class Padded(mine.Cache):
+        def append(self, k, v, lengths=None):
+            super().append(k, v)
+
+    class Shared(mine.Cache):
+        kept = torch.zeros(2, 2, 7, 4)
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.keys = Shared.kept
+
+    class Counting(mine.Cache):
+        def append(self, k, v, lengths=None):
+            before = self.length
+            super().append(k, v, lengths)
+            self.length = before.copy_(self.length)
+
+    class Full(mine.Cache):
+        def append(self, k, v, lengths=None):
+            try:
+                super().append(k, v, lengths)
+            except ValueError as error:
+                raise RuntimeError("full") from error
+
+    for cache, words in (
+        (Padded, "after append 3, the length"),
+        (Shared, "after an append to another cache, the keys"),
+        (Counting, "append 1, of 2 tokens of lengths (2, 2): stored, and a length"),
+        (Full, "an append that is one too many for a row: it raised RuntimeError"),
+    ):
+        (found,) = compare_caches({"Cache": cache}, torch.float32)
+        assert words in found.words, found
+    assert compare_caches({"Cache": mine.Cache}, torch.bfloat16) == []
+
+    def moved(length, n):
+        length += n
+        return mine.decode_positions(length - n, n)
+
+    (found,) = compare_caches({"decode_positions": moved}, torch.float32)
+    assert "the lengths that it was given, (0, 0), afterwards" in found.words
+
+
+def right_parts() -> list[Any]:
+    """Every right answer that the exercises' own tests have, for the cache and its positions."""
+    return [
+        pytest.param(exercise, form, id=f"{exercise.name}-{i}")
+        for exercise in map(checks.load, ("cache", "decode_positions"))
+        for i, form in enumerate(right_answers(exercise))
+    ]
+
+
+@pytest.mark.parametrize(("exercise", "form"), right_parts())
+def test_right_parts_are_never_a_difference(exercise, form) -> None:
+    text = form if isinstance(form, str) else exercise.text_of(form)
+    loaded = exercise.load(exercise.solution + "\n\n" + text, module="answer")
+    for dtype in (torch.float32, torch.bfloat16):
+        assert compare_caches({n: loaded[n] for n in exercise.parts}, dtype) == []
+
+
+def test_a_weight_of_another_shape_is_told(model) -> None:
+    made = built(model)
+    made.layers[0].attention.wk.weight = nn.Parameter(model.layers[0].attention.wk.weight.mT)
+    found = first_divergence(model, made).first
+    assert found.component == "layers.0.attention.wk weight" and "shape" in found.words
+    assert found.meanings == ("What fits: it is transposed; a weight is stored as (out, in).",)
 
 
 def test_what_is_raised_is_told_with_its_place(model) -> None:

@@ -42,6 +42,10 @@ def test_equal_models_are_equal_and_nothing_is_computed(model, monkeypatch) -> N
     assert "No difference" in str(found) and "last bit" in str(found)
 
 
+def noise(w: torch.Tensor) -> torch.Tensor:
+    return torch.randn(w.shape, generator=torch.Generator().manual_seed(1))
+
+
 PLANTED = {
     "permutation left out": (Q, lambda w: meta_to_huggingface_rows(w, 6), "Hugging Face's order"),
     "permuted once too often": (Q, lambda w: huggingface_to_meta_rows(w, 6), "Meta's already"),
@@ -72,7 +76,25 @@ PLANTED = {
     ),
     "norm as Gemma's": ("layers.1.ffn_norm", lambda w: w - 1, "weight - 1"),
     "norms exchanged": ("layers.2.ffn_norm", None, "A's attention_norm"),
+    "noise": (DOWN, lambda w: w + 1e-4 * noise(w), "None of the usual mistakes"),
+    "more noise": (DOWN, lambda w: w + 1e-3 * noise(w), "None of the usual mistakes"),
+    "scaled in part": (
+        DOWN,
+        lambda w: w * torch.linspace(1, 1.001, 64),
+        "None of the usual mistakes",
+    ),
+    "scaled by a little": (V, lambda w: w * 1.0001, "every number is 1.0001 times A's"),
+    "permuted the wrong way round": (
+        Q,
+        lambda w: huggingface_to_meta_rows(huggingface_to_meta_rows(w, 6), 6),
+        "the wrong way round when it was written",
+    ),
     "something else": (DOWN, lambda w: w + torch.linspace(0, 1, 64), "None of the usual mistakes"),
+    "a small number": (
+        DOWN,
+        lambda w: w.index_put((torch.tensor(5), torch.tensor(7)), w[5, 7] + 1e-3),
+        "None of the usual mistakes",
+    ),
     "one number": (
         "tok_embeddings",
         lambda w: w.index_put((torch.tensor(5), torch.tensor(7)), torch.tensor(9.0)),
@@ -117,6 +139,44 @@ def test_gate_and_up_swapped_in_one_layer(model) -> None:
     assert [d.component for d in found.differences] == [f"{GATE} weight", f"{UP} weight"]
     assert "gate and up (w1 and w3) are swapped" in found.first.meanings[0]
     assert "output moves by up to" in found.first.meanings[-1]
+
+
+def test_one_weight_in_two_places_is_not_swapped(model) -> None:
+    up = model.get_parameter(f"{UP}.weight").detach()
+    found = first_divergence(model, changed(model, GATE, lambda w: up)).first
+    assert found.meanings[0].endswith("it is A's w3: one weight serves in both places.")
+
+
+def test_the_effect_of_every_projection_is_told(model) -> None:
+    for name in (Q, K, V, UP, DOWN, GATE, "layers.1.attention.wo", "output"):
+        found = first_divergence(model, changed(model, name, lambda w: w * 1.5)).first
+        assert found.meanings == (
+            "What fits: every number is 1.5 times A's.",
+            "Its output moves by up to 0.5 of its largest value.",
+        )
+
+
+def test_a_cause_shows_through_rounding(model) -> None:
+    other = changed(model, DOWN, lambda w: w * 1.01)
+    found = first_divergence(model, other, dtype=torch.bfloat16)
+    assert "1.01 times" in found.first.meanings[0] and found.first.component == f"{DOWN} weight"
+    assert "rounded to bfloat16" in found.compared[1]
+
+
+def test_numbers_that_are_none(model) -> None:
+    """What is NaN or infinite in both is equal; in one alone it is a difference."""
+    nan, inf = (
+        lambda w, n=n: w.index_put((torch.tensor(1), torch.tensor(2)), torch.tensor(n))
+        for n in (float("nan"), float("inf"))
+    )
+    for change in (nan, inf):
+        other = changed(model, UP, change)
+        assert first_divergence(other, twin(other)).equal
+        assert first_divergence(model, other).first.component == f"{UP} weight"
+        assert first_divergence(other, model).first.component == f"{UP} weight"
+    found = first_divergence(model, changed(model, UP, nan)).first
+    assert found.meanings[-1] == "Its output is no number any more."
+    assert "largest difference inf" in str(first_divergence(model, changed(model, UP, inf)))
 
 
 def test_transposed_weights(square) -> None:
@@ -174,9 +234,9 @@ def test_the_first_in_the_order_of_a_forward_comes_first(model) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("norm_eps", 1e-6, "it moves layer 0's attention_norm"),
-        ("rope_theta", 500_000.0, "it moves a cosine within"),
-        ("rope_scaling", RopeScaling("linear", 2.0, 512), "it moves a cosine within"),
+        ("norm_eps", 1e-6, "which moves layer 0's attention_norm"),
+        ("rope_theta", 500_000.0, "which moves a cosine within"),
+        ("rope_scaling", RopeScaling("linear", 2.0, 512), "which moves a cosine within"),
     ],
 )
 def test_a_config_that_says_something_else(model, field, value, words) -> None:
@@ -184,6 +244,14 @@ def test_a_config_that_says_something_else(model, field, value, words) -> None:
     assert [d.component for d in found.differences] == [f"config {field}"]
     assert words in found.first.words and found.first.meanings
     assert found.first.max_abs > 0
+
+
+def test_an_epsilon_that_went_through_float32_is_no_difference(model) -> None:
+    """Some exporters write float32's 1e-5 with all digits of a double."""
+    found = first_divergence(model, twin(model, norm_eps=9.999999747378752e-06))
+    assert found.equal and any("one number in float32" in note for note in found.notes)
+    found = first_divergence(model, twin(model, norm_eps=1.001e-05))
+    assert "A has 1e-05, B has 1.001e-05" in found.first.words
 
 
 def test_other_sizes_end_the_comparison(model) -> None:

@@ -199,15 +199,18 @@ def test_damaged_files_of_gpt2(tmp_path: Path):
     good = merges.read_text(encoding="utf-8")
     for text, message in [
         (good[:-3], "cut short: its last line has no end"),
+        (good[:10], "cut short: its last line has no end"),  # within the line of the version
         (good + "Ġ\n", "expected two tokens with a space between"),
         (good + "Ġ t x\n", "expected two tokens with a space between"),
         (good + "字 字\n", "not a byte-level vocabulary: '字'"),
-        (good + "~ ~\n", "not all of these"),
+        (good + "~ ~\n", "of .*vocab.json with merges.txt is of .* not all of these"),
     ]:
         merges.write_text(text, encoding="utf-8", newline="\n")
         with pytest.raises(CourseError, match=message):
             from_gpt2(tmp_path)
     merges.write_text(good, encoding="utf-8")
+    with pytest.raises(CourseError, match=r"no vocab.json but GPT-2's list of merges"):
+        BPETokenizer.from_gpt2(merges, vocab)
     vocab.write_bytes(vocab.read_bytes()[:-100])
     with pytest.raises(CourseError, match=r"vocab.json is not whole JSON"):
         from_gpt2(tmp_path)

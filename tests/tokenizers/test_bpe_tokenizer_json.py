@@ -210,6 +210,7 @@ DAMAGE: dict[str, tuple[Callable[[dict], object], str]] = {
     "a merge": (with_model(merges=[["a"]]), r"Merge 0 of .* is \['a'\]"),
     "a byte": (lambda c: c["model"]["vocab"].pop("a"), "lacks 1 of the 256 bytes"),
     "an added token": (lambda c: c["added_tokens"].append(3), "an added token without text"),
+    "the added tokens": (lambda c: c.update(added_tokens=3), "no list of added tokens"),
     "an added id": (with_token(id="5"), "the id '5', which is no integer"),
     "an id twice": (with_token(id=97), r"the id 97 to both b'a' and '<\|end_of_text\|>'"),
     "a pattern": (split(pattern={"Regex": "("}), "cannot be read"),

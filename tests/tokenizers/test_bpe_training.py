@@ -146,13 +146,13 @@ def test_long_texts_are_counted_as_a_whole(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((["ab"], 200), "A vocabulary of 200 must hold 256 bytes and 0 .* at least 256"),
-        ((["ab"], 257, ["<a>", "<b>"]), "256 bytes and 2 special tokens, .* at least 258"),
-        ((["ab"], 300, ["<a>", "<a>"]), "at least 257 ids, each special token once"),
+        ((["ab"], 200), "A vocabulary of 200 is too small for 256 bytes .* at least 256"),
+        ((["ab"], 257, ["<a>", "<b>"]), "256 bytes and 2 special tokens; .* at least 258"),
+        ((["ab"], 300, ["<a>", "<a>"]), "must have a name of its own"),
         ((["ab"], 300), "after 1 merges no pair is left; ask for at most 257"),
         (([], 257), "ask for at most 256, or train on more text"),
         ((["a", "b\ud800"], 257), r"Character 1 of the text is a lone surrogate \(U\+D800\)"),
-        ((["ab"], 258, [""]), "none empty, found"),
+        ((["ab"], 258, [""]), "none an empty one"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(arguments: tuple, message: str):
@@ -171,5 +171,11 @@ def test_patterns_and_names_that_cannot_be_used_are_refused():
         BPETokenizer.train(["ab"], 257, pattern="(")
     with pytest.raises(CourseError, match="capturing group"):
         BPETokenizer.train(["ab"], 257, pattern="(a)b")
-    with pytest.raises(CourseError, match=r"no special token '<\|e\|>' to be the end token"):
+    with pytest.raises(CourseError, match=r"no special token '<\|e\|>' to be the end token; it h"):
         BPETokenizer.train(["ab"], 257, eos_token="<|e|>")
+    with pytest.raises(CourseError, match=r"no special token '<\|e\|>' to parse; this .* has none"):
+        BPETokenizer.train(["ab"], 257).encode("a", parse_special=["<|e|>"])
+
+
+def test_one_special_token_may_be_given_as_it_is():
+    assert BPETokenizer.train(["ab"], 258, "<|x|>").special_tokens == {"<|x|>": 257}

@@ -148,6 +148,8 @@ def test_finding_a_tokenizer(plain, tmp_path):
     (folder / "params.json").write_text("{}", encoding="utf-8")
     found = read_tokenizer(folder)
     assert found is not None and found.vocab_size == 1024
+    reason = no_tokenizer_reason(folder)  # asked where the model has another number of ids
+    assert "in the folder above has another number of ids than the model" in reason
 
     (folder / "params.json").unlink()
     plain.save_llama2c(folder / "tokenizer.bin")
