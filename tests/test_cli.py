@@ -88,6 +88,7 @@ def test_compare_says_where_two_checkpoints_differ(hugging, tmp_path, model, cap
 def test_compare_with_what_cannot_be(hugging, tmp_path, capsys) -> None:
     assert "nothing at" in told(capsys, "compare", hugging, tmp_path / "nowhere")
     assert "dtype cannot be" in told(capsys, "compare", hugging, hugging, "--dtype", "float8")
+    assert "name that first" in told(capsys, "compare", "mine", hugging)
 
 
 def test_convert_there_and_back_keeps_every_bit(hugging, tmp_path, model, capsys) -> None:
