@@ -185,10 +185,12 @@ def generate(
         stop=stop or (),
     )
     print(prompt, end="", flush=True)
-    with _learners_code(mine):
-        for piece in pieces:
-            print(piece, end="", flush=True)
-    print()
+    try:
+        with _learners_code(mine):
+            for piece in pieces:
+                print(piece, end="", flush=True)
+    finally:
+        print()  # whatever is said next begins a line of its own
 
 
 @contextmanager
@@ -198,11 +200,11 @@ def _learners_code(mine: bool) -> Iterator[None]:
         yield
     except CourseError:
         raise
-    except Exception as error:
-        from llama_course.parity import raised
-
+    except (Exception, SystemExit) as error:
         if not mine:
             raise
+        from llama_course.parity import raised
+
         raise CourseError(
             f"Your code stopped: {raised(error)}; `llama-course compare CHECKPOINT mine` says "
             "which part differs first."
@@ -230,6 +232,8 @@ def compare(
     from llama_course.workbook.run_mine import compare_with_mine, prompt_ids
 
     fields: dict[str, Any] = {} if max_seq_len is None else {"max_seq_len": max_seq_len}
+    if a == "mine" and not Path(a).exists():
+        raise CourseError("Your code runs a checkpoint's weights: name that first, then mine.")
     tokens = prompt_ids(a, prompt, **fields) if prompt else None
     if b == "mine":
         found, whose = compare_with_mine(a, tokens, _dtype(dtype), **fields)

@@ -73,7 +73,7 @@ def given(name: str) -> tuple[Any, str | None]:
         try:
             return my_llama.load_mine(name), None
         except CourseError as error:
-            problem = str(error)
+            problem = told(error, name)
     found = library(name)
     if found is None:
         if problem is None and name in OWN:
@@ -82,6 +82,14 @@ def given(name: str) -> tuple[Any, str | None]:
         unknown = f"llama_course.mine has no {name!r}: {nearest(name, dict.fromkeys(known))}"
         raise CourseError(problem or unknown)
     return found, problem
+
+
+def told(error: CourseError, name: str) -> str:
+    """Why the file of `name` does not load; where it needs another file, what is wrong there."""
+    root: BaseException = error
+    while isinstance(root.__cause__, CourseError):
+        root = root.__cause__
+    return str(error) if root is error else f"{root} Your {name} needs it."
 
 
 def __getattr__(name: str) -> Any:
@@ -160,7 +168,7 @@ def _attention(
             f"{k.shape[1]} and {v.shape[1]}; repeat_kv(k, n) repeats them"
         )
     if mask is None:
-        raise ValueError("attention wants a mask; causal_mask(positions, positions) makes one")
+        raise ValueError("attention wants a mask; causal_mask(q_positions, k_positions) makes one")
     return model.attention(q, k, v, mask)
 
 

@@ -28,14 +28,23 @@ def build_empty(build: Build, config: ModelConfig) -> nn.Module:
     failed = False
     try:
         with torch.device("meta"), _NothingDrawn():
-            model = build(config)
+            model = _a_module(build(config))
         failed = any(True for _ in _tables_on_meta(model))
-    except (RuntimeError, NotImplementedError):  # it looked at numbers that are not there
+    except RuntimeError:  # it looked at numbers that are not there
         failed = True
     if not failed:
         return model
     with _parameters_on_meta():
-        return build(config)
+        return _a_module(build(config))
+
+
+def _a_module(made: object) -> nn.Module:
+    if not isinstance(made, nn.Module):
+        raise CourseError(
+            f"build(config) must give a torch.nn.Module with Meta's parameters, found "
+            f"{type(made).__name__}; derive the class from nn.Module."
+        )
+    return made
 
 
 class _NothingDrawn(TorchFunctionMode):
@@ -100,6 +109,20 @@ def check_parameters(model: nn.Module, checkpoint: Checkpoint) -> None:
             raise CourseError(
                 f"{name} makes {n} with shape {wanted[n]}, and the checkpoint has {shape}; "
                 "a weight is stored as (out, in)."
+            )
+    _check_each_is_one(model)
+
+
+def _check_each_is_one(model: nn.Module) -> None:
+    """Refuse two names for one parameter, where the checkpoint has two tensors for them."""
+    seen: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first = seen.setdefault(id(parameter), name)
+        if first != name and {first, name} != {EMBEDDING, HEAD}:
+            raise CourseError(
+                f"{type(model).__name__} has one parameter under two names, {first} and {name}, "
+                "and the checkpoint has a tensor for each; [Block(config)] * n is a list of one "
+                "Block, so make a new one for each layer."
             )
 
 

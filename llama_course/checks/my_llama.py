@@ -807,7 +807,7 @@ EXERCISE = BesideBlock(
         "with its own Cache, rms_norm, output, float().",
     ),
     difficulty="medium",
-    importance="It loads every LLaMA checkpoint, and generates.",
+    importance="It loads the checkpoints of LLaMA, Llama 2 and Llama 3, and generates.",
     minutes=20,
     setup=SETUP,
     may_use=MAY_USE,

@@ -33,6 +33,8 @@ from llama_course.workbook.my_llama import (
 )
 
 THE_REST = "the model and its cache"
+WITHOUT_IT = "Your functions are compared without it."
+INSTEAD = "Until then the library's model is used."
 EAGER = "Your parts run eager: they are neither compiled nor fused."
 
 
@@ -82,13 +84,16 @@ def compare_with_mine(
         try:
             model, _ = load(path, dtype or a.dtype, build=build, **fields)
         except Exception as error:
-            notes = (f"{_cannot(error)} Your functions are compared without it.",)
+            notes = (f"{_cannot(error)} {WITHOUT_IT}",)
         else:
             whose = _of_class()
             parts = {name: load_mine(name) for name in whose.yours if name not in mine.OWN}
             return first_divergence(a, model, tokens, dtype=dtype, parts=parts), whose
     functions, whose = _my_functions(a.config, notes)
     if not whose.yours:
+        if is_kept("MyLlama"):
+            bare = (n.removesuffix(WITHOUT_IT).removesuffix(INSTEAD) for n in whose.notes)
+            raise CourseError(f"There is nothing of yours to compare. {' '.join(bare)}".strip())
         told = " ".join(whose.notes)
         raise CourseError(
             f"Nothing of yours is kept in {folder()} that a model computes with, so there is "
@@ -119,7 +124,7 @@ def _my_class(config: ModelConfig) -> tuple[Build | None, tuple[str, ...]]:
     try:
         return load_mine("MyLlama"), ()
     except CourseError as error:
-        return None, (f"{error} Until then the library's model is used.",)
+        return None, (f"{mine.told(error, 'MyLlama')} {INSTEAD}",)
 
 
 def _cannot(error: Exception) -> str:
@@ -140,6 +145,9 @@ def _my_functions(config: ModelConfig, notes: Iterable[str]) -> tuple[Components
             "rope_angles(positions, head_dim, theta) can say: the library's is used."
         )
     rest = tuple(f.name for f in dataclasses.fields(Components) if f.name not in names)
+    waiting = [name for name in (*mine.CACHE, "Block") if is_kept(name)]
+    if waiting and not is_kept("MyLlama"):
+        notes.append(f"Kept too, and used only by a MyLlama of yours: {', '.join(waiting)}.")
     problems = [f"{problem} Until then the library's is used." for problem in found.problems]
     said = (*problems, *notes, *([EAGER] if names else []))
     return functions, Whose(names, (*rest, THE_REST), said)

@@ -157,11 +157,15 @@ BEHIND = (
     "the cache is filled and not read",
     "the cache is ignored",
     "repeat_kv forgotten",
+    "the cache is used for single tokens only",
 )
 ALL = (
     *BEHIND,
     "a norm left out",
     "attention and feed-forward in parallel",
+    "attention's result is lost",
+    "the stream is added twice",
+    "wk used twice",
     "RoPE forgotten",
     "gate and up exchanged",
     "heads merged without the transpose",
@@ -319,12 +323,24 @@ class TestBlock(ExerciseTests):
             "wo or w2 drawn like the rest",
             "wo and w2 drawn too small or too large",
         ),
+        **hidden(
+            "attention's result is lost",
+            "what was lost is read no more",
+            "residual from the normed input",
+            "residual missing",
+        ),
+        **hidden(
+            "the cache is used for single tokens only",
+            "that one token is the first: it sees itself alone, and is not turned",
+            "the cache is filled and not read",
+            "keys cached before they are turned",
+        ),
         ("the cache is filled and not read", "the cache is ignored"): UNUSED,
         ("the cache is ignored", "keys cached before they are turned"): UNUSED,
         **hidden("biases", "the weights cannot be filled in, so nothing is computed", *ALL),
         **hidden("n_heads for n_kv_heads", "the weights cannot be filled in", *BEHIND),
         **hidden("head_dim from dim / n_heads", "the weights cannot be filled in", *BEHIND),
-        **hidden("repeat_kv forgotten", "attention is not reached", *BEHIND[2:5]),
+        **hidden("repeat_kv forgotten", "attention is not reached", *BEHIND[2:5], BEHIND[6]),
     }
 
     def references(self) -> list[str]:

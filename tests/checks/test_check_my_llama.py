@@ -113,13 +113,22 @@ WARM = (
     "no mask with a warm cache",
     "positions begin at 0 again",
     "one cache for all layers",
+    "the mask is not moved behind the cache",
+    "the model remembers its cache",
 )
-TABLED = ("theta fixed", "positions begin at 0 again", "positions in the weights' dtype")
+TABLED = (
+    "theta fixed",
+    "positions begin at 0 again",
+    "positions in the weights' dtype",
+    "head_dim from dim / n_heads",
+)
 DEEP = (
     "one layer's weights reused",
     "layers in reverse order",
     "positions read after the first layer",
     "one cache for all layers",
+    "the model remembers its cache",
+    "head_dim from dim / n_heads",
 )
 ALL = (
     "missing final norm",
@@ -145,6 +154,12 @@ ALL = (
     "the layers get no cache",
     "positions in the weights' dtype",
     "everything drawn alike",
+    "the last norm in each layer",
+    "the blocks' results are added to the stream",
+    "a token does not see itself",
+    "the mask is not moved behind the cache",
+    "the model remembers its cache",
+    "head_dim from dim / n_heads",
 )
 
 
@@ -289,6 +304,19 @@ class TestMyLlama(ExerciseTests):
         ),
         ("one layer left out", "positions read after the first layer"): "one layer is left",
         ("one layer left out", "positions in the weights' dtype"): "no layer is left there",
+        **hidden(
+            "the model remembers its cache",
+            "where it is called without a cache again, no cache has been filled",
+            "one layer left out",
+            "mask the wrong way round",
+            "cache for n_heads",
+        ),
+        ("the mask is not moved behind the cache", "positions begin at 0 again"): (
+            "the two together are another form of the second"
+        ),
+        ("the mask is not moved behind the cache", "the mask knows the new tokens only"): (
+            "the mask is as high and as wide as the new tokens either way"
+        ),
         ("softmax on the scores", "positions in the weights' dtype"): (
             "probabilities differ by less than what bfloat16 may"
         ),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from llama_course.config import ModelConfig
 from llama_course.errors import CourseError
 from llama_course.generation import generate, generate_ids
 from llama_course.model import Llama
+from llama_course.workbook import my_llama
 
 TOLERANCE = 1e-5  # of the logits' scale: float32 rounding of the same formula, written otherwise
 
@@ -26,14 +29,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def own() -> Any:
-    """The published solutions of lesson 09, from the plain parts of the library."""
-    namespace: dict[str, Any] = {}
-    for name in ("Block", "MyLlama"):
-        exercise = checks.find(name)
-        for text in (exercise.setup, exercise.solution):
-            exec(compile(text, f"<{name}>", "exec", dont_inherit=True), namespace)
-    return namespace["MyLlama"]
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A my_llama with the published solution of every part that a model computes with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLAMA_COURSE_HOME", str(tmp_path_factory.mktemp("kept")))
+        my_llama.folder().mkdir()
+        for name in mine.NAMES:
+            exercise = checks.find(name)
+            text = exercise.setup + "\n" + exercise.solution
+            if name == "MyLlama":
+                text = "from llama_course.mine import Block\n" + text
+            (my_llama.folder() / f"{name}.py").write_text(text, encoding="utf-8")
+        found = mine.MyLlama
+        assert my_llama.used_by("MyLlama").yours == mine.NAMES, "nothing of it is the library's"
+    yield found
+
+
+def cache_class(own: Any) -> Any:
+    """The class that `new_cache` of a kept MyLlama makes."""
+    return vars(own)["new_cache"].__globals__["Cache"]
 
 
 def random_model(**fields: Any) -> Llama:
@@ -41,7 +55,8 @@ def random_model(**fields: Any) -> Llama:
     config = ModelConfig(
         **{
             "dim": 64, "n_layers": 2, "n_heads": 12, "n_kv_heads": 2, "head_dim": 8,
-            "hidden_dim": 80, "vocab_size": 150, "norm_eps": 1e-5, "max_seq_len": 256, **fields,
+            "hidden_dim": 80, "vocab_size": 150, "norm_eps": 1e-3, "rope_theta": 700.0,
+            "max_seq_len": 256, **fields,
         }
     )  # fmt: skip
     model = Llama(config)
@@ -54,40 +69,74 @@ def random_model(**fields: Any) -> Llama:
     return model.eval()
 
 
-FOLDERS = {
-    "meta": {"head_dim": 0, "dim": 96, "max_seq_len": 256},
+FOLDERS: dict[str, dict[str, Any]] = {
+    "meta": {"head_dim": 0, "dim": 96},
     "huggingface": {},
     "huggingface, tied": {"tie_embeddings": True},
     "llama2c": {"head_dim": 0, "dim": 96},
     "llama2c, tied": {"head_dim": 0, "dim": 96, "tie_embeddings": True},
 }
+# What a format cannot say is said to `load`.
+SAID = {"max_seq_len": 256, "norm_eps": 1e-3, "rope_theta": 700.0}
+SILENT = {"meta": ("max_seq_len",), "llama2c": ("norm_eps", "rope_theta"), "huggingface": ()}
 
 
+@pytest.fixture
+def unhooked() -> Iterator[None]:
+    """Without the shape checks, which take longer here than the hundreds of steps themselves."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_it_gives_the_librarys_logits_and_200_greedy_tokens(kind, own, tmp_path) -> None:
-    model = random_model(**FOLDERS[kind])
     format = kind.split(",")[0]
-    save(model, tmp_path / "it", format=format, drop=("max_seq_len",) if format == "meta" else ())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a format does not say is assumed
-        mine_, _ = load(tmp_path / "it", build=own, max_seq_len=256)
-        theirs, _ = load(tmp_path / "it", max_seq_len=256)
-    assert type(mine_) is own
-    c = mine_.config
+    save(random_model(**FOLDERS[kind]), tmp_path / "it", format=format, drop=SILENT[format])
+    kept, _ = load(tmp_path / "it", build=own, **SAID)
+    theirs, _ = load(tmp_path / "it", **SAID)
+    assert type(kept) is own and type(theirs) is Llama
+    c = kept.config
+    assert c == theirs.config and (c.norm_eps, c.rope_theta) == (1e-3, 700.0)
     assert c.n_kv_heads != c.n_heads and c.n_heads // c.n_kv_heads != c.n_kv_heads
-    assert mine_.output.weight.data_ptr() == mine_.tok_embeddings.weight.data_ptr() or (
-        "tied" not in kind
-    )
+    head, embedding = kept.output.weight, kept.tok_embeddings.weight
+    assert (head.data_ptr() == embedding.data_ptr()) == c.tie_embeddings == ("tied" in kind)
+
     tokens = torch.randint(c.vocab_size, (2, 40))
     with torch.no_grad():
-        a, b = theirs(tokens), mine_(tokens)
+        a, b = theirs(tokens), kept(tokens)
+    assert a.dtype is b.dtype is head.dtype is torch.float32
     assert (a - b).abs().max() <= TOLERANCE * a.abs().max()
-    prompts = [[1, 5, 9], [2, 7, 3]]
+
+    prompts, caches = [[1, 5, 9], [2, 7, 3]], []
+    make = kept.new_cache
+    kept.new_cache = lambda *sizes: caches.append(make(*sizes)) or caches[-1]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # it has a cache, and it is used
-        ours = list(generate_ids(mine_, prompts, 200, temperature=0))
+        warnings.simplefilter("error")  # one that is without a cache is told
+        ours = list(generate_ids(kept, prompts, 200, temperature=0))
     assert ours == list(generate_ids(theirs, prompts, 200, temperature=0))
     assert len(ours) == 200
+    # Its own cache has been filled, layer by layer: the prompt, and all new tokens but the last.
+    assert len(caches) == 1 and len(caches[0]) == c.n_layers
+    assert cache_class(own) is not mine.library("Cache")
+    for cache in caches[0]:
+        assert type(cache) is cache_class(own) and cache.length.tolist() == [202, 202]
+
+
+def test_what_tells_the_two_apart_would_be_seen(own, tmp_path) -> None:
+    """The tolerance is narrow and the texts are long enough to show a small mistake."""
+    save(random_model(), tmp_path / "it")
+    theirs, _ = load(tmp_path / "it")
+    tokens, scores = torch.randint(150, (2, 40)), []
+    for fields in ({}, {"norm_eps": 1.1e-3}, {"rope_theta": 710.0}):
+        model, _ = load(tmp_path / "it", build=own, **fields)
+        with torch.no_grad():
+            scores.append(model(tokens))
+    with torch.no_grad():
+        right = theirs(tokens)
+    off = [((right - s).abs().max() / right.abs().max()).item() for s in scores]
+    assert off[0] <= TOLERANCE and min(off[1:]) > 10 * TOLERANCE, off
 
 
 def test_in_bfloat16_too(own, tmp_path) -> None:
@@ -231,4 +280,3 @@ def test_generate_streams_text_from_ones_own_class(own) -> None:
     model, _ = load_toy(build=own)
     text = "".join(generate(model, tokenizer, "ROMEO:", 40, temperature=0))
     assert text == "".join(generate(theirs, tokenizer, "ROMEO:", 40, temperature=0))
-    assert mine.whose().yours == ()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from notebook_shell import notebook
@@ -44,6 +46,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def keep(name: str, text: str) -> None:
     my_llama.folder().mkdir(parents=True, exist_ok=True)
     (my_llama.folder() / f"{name}.py").write_text(text, encoding="utf-8")
+
+
+def files() -> dict[str, bytes]:
+    """What the learner has."""
+    return {path.name: path.read_bytes() for path in my_llama.folder().rglob("*.py")}
 
 
 def keep_norm(eps: str = "eps") -> None:
@@ -134,14 +141,55 @@ def test_a_broken_file_is_told_and_the_library_stands_in() -> None:
     [
         ("self.config = config", "self.config = config.nothing", "AttributeError"),
         ("self.output = nn", "self.head = self.output = nn", "it has head.weight besides"),
+        (
+            "kv_width = config.n_kv_heads",
+            "kv_width = config.n_heads",
+            "layers.0.attention.wk.weight with shape (128, 128), and the checkpoint has (64, 128)",
+        ),
+        (
+            "nn.ModuleList(Block(config) for _ in range(config.n_layers))",
+            "nn.ModuleList([Block(config)] * config.n_layers)",
+            "layers.0.attention.wq.weight and layers.1.attention.wq.weight",
+        ),
+        ("class MyLlama(nn.Module)", "class MyLlama(dict)", "derive the class from nn.Module"),
     ],
 )
 def test_a_class_that_cannot_be_filled_is_told(old, new, words) -> None:
     keep_norm()
     keep_class(old, new)
+    before = files()
     model, _, whose = load_with_mine(TOY)
     assert isinstance(model, Llama) and whose.yours == ("rms_norm",)
     assert words in whose.notes[0] and "library's model is used" in whose.notes[0]
+    assert "\n" not in whose.notes[0] and files() == before
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (None, "There is no Block of yours yet: pass check('Block')"),
+        ("class Block(:", "Block.py does not load (SyntaxError: "),
+    ],
+)
+def test_the_file_at_fault_is_named_and_not_the_one_that_needs_it(block, words) -> None:
+    keep_class()
+    if block is None:
+        (my_llama.folder() / "Block.py").unlink()
+    else:
+        keep("Block", block)
+    model, _, whose = load_with_mine(TOY)
+    assert isinstance(model, Llama) and words in whose.notes[0]
+    assert "Your MyLlama needs it." in whose.notes[0] and "CourseError" not in whose.notes[0]
+    with pytest.raises(CourseError, match="Your MyLlama needs it"):
+        _ = mine.MyLlama
+
+
+def test_what_waits_for_a_model_of_ones_own_is_told() -> None:
+    keep_class()
+    keep("Cache", checks.find("Cache").setup + "\n" + checks.find("Cache").solution)
+    (my_llama.folder() / "MyLlama.py").unlink()
+    _, _, whose = load_with_mine(TOY)
+    assert whose.yours == () and "used only by a MyLlama of yours: Cache, Block." in whose.notes[0]
 
 
 def test_a_scaled_rope_is_the_librarys(tmp_path) -> None:
@@ -181,24 +229,36 @@ def test_fields_and_dtype_reach_the_class(tmp_path) -> None:
 # ---- the whole way, from notebook cells ----------------------------------------------------------
 
 
-def test_from_the_exercises_notebook_to_a_checkpoint() -> None:
-    """Block and MyLlama pass, are kept, and the kept model is made of the kept block."""
+@pytest.fixture
+def unhooked() -> Iterator[None]:
+    """Without the shape checks: a dozen exercises are checked."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unhooked")
+def test_from_the_exercises_notebooks_to_a_checkpoint() -> None:
+    """All parts pass, are kept, and the kept model is made of them and of nothing else."""
+    names = dict.fromkeys(checks.find(name).name for name in mine.NAMES)
     with notebook() as book:
-        for name in ("Block", "MyLlama"):
-            exercise = checks.find(name)
+        for name in names:
+            exercise = checks.load(name)
             book.run(exercise.setup)
             book.run(exercise.solution)
             result = book.check(exercise.name)
             assert result.state == "pass", result
-            assert result.notes == (f"Kept in my_llama/{name}.py.",)
+            assert result.notes == tuple(f"Kept in my_llama/{p}.py." for p in exercise.parts)
         again = book.run("from llama_course.mine import Block\ncheck('block', Block)").result
         assert again.state == "pass" and again.notes == ("Kept in my_llama/Block.py.",)
     text = (my_llama.folder() / "MyLlama.py").read_text(encoding="utf-8")
     assert "from llama_course.mine import Block" in text and "class Block" not in text
     assert "class Block" in (my_llama.folder() / "Block.py").read_text(encoding="utf-8")
     assert not (my_llama.folder() / "older").exists()
-    model, _, whose = load_with_mine(TOY)
-    assert type(model.layers[0]) is mine.Block and whose.yours == ("Block", "MyLlama")
+    model, tokenizer, whose = load_with_mine(TOY)
+    assert whose.yours == mine.NAMES and whose.library == ()
+    assert type(model.layers[0]) is mine.Block and type(model.new_cache(1, 2)[0]) is mine.Cache
+    assert text_of(model, tokenizer) == text_of(*load_toy())
     assert compare_with_mine(TOY)[0].equal
 
 
@@ -243,11 +303,26 @@ def test_generate_mine_says_whose_and_gives_the_same_text(capsys) -> None:
         assert err.startswith("yours: rms_norm") and "the library's: " in err and "eager" in err
 
 
-def test_what_a_learners_code_raises_is_a_sentence_with_its_place(capsys) -> None:
-    keep("rms_norm", "def rms_norm(x, weight, eps):\n    return x / 'eps'\n")
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [("return x / 'eps'", "TypeError: "), ("raise SystemExit", "SystemExit"), ("return y", "Name")],
+)
+def test_what_a_learners_code_raises_is_a_sentence_with_its_place(body, told, capsys) -> None:
+    keep("rms_norm", f"def rms_norm(x, weight, eps):\n    {body}\n")
+    before = files()
+    assert run([*LINE, "--mine"]) == 2
+    out, err = capsys.readouterr()
+    pattern = rf"Your code stopped: it raised {told}.*\(rms_norm.py, line 2\)"
+    assert re.search(pattern, err.splitlines()[-1]) and "Traceback" not in err
+    assert out == "KING\n", "the sentence stands on a line of its own"
+    assert files() == before
+
+
+def test_an_exception_in_a_class_of_ones_own_is_a_sentence(capsys) -> None:
+    keep_class("read = rms_norm(x, self.ffn_norm", "read = rms_norm(y, self.ffn_norm")
     assert run([*LINE, "--mine"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert re.search(r"Your code stopped: it raised TypeError: .*\(rms_norm.py, line 2\)", last)
+    assert re.search(r"it raised NameError: name 'y' .*\(Block.py, line \d+\)", last)
 
 
 def test_compare_mine_ends_with_0_or_1(capsys) -> None:
@@ -264,6 +339,21 @@ def test_compare_mine_ends_with_0_or_1(capsys) -> None:
 def test_compare_mine_without_anything_kept_ends_with_2(capsys) -> None:
     assert run(["compare", str(TOY), "mine"]) == 2
     assert "Nothing of yours is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("self.config = config", "self.config = config.nothing", "AttributeError"),
+        ("def forward(", "def forward((", "does not load (SyntaxError"),
+    ],
+)
+def test_compare_mine_says_why_a_class_alone_cannot_be_compared(old, new, words, capsys) -> None:
+    keep_class(old, new)
+    assert run(["compare", str(TOY), "mine"]) == 2
+    told = capsys.readouterr().err
+    assert "There is nothing of yours to compare." in told and words in told
+    assert "Nothing of yours is kept" not in told and "without it" not in told
 
 
 def test_a_prompt_is_read_as_generate_reads_it(tmp_path) -> None:
