@@ -25,4 +25,4 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
     if close:
         return f"did you mean {', '.join(by_lower[c] for c in close)}?"
-    return f"known are {', '.join(known)}."
+    return f"known are {', '.join(known)}." if known else "there are none yet."

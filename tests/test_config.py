@@ -16,7 +16,7 @@ from llama_course.config import (
     RopeScaling,
     hidden_dim,
 )
-from llama_course.errors import CourseError
+from llama_course.errors import CourseError, nearest
 from llama_course.model import Llama
 
 # Published or, where the papers round, counted by hand from the shapes.
@@ -176,3 +176,9 @@ def test_sizes_that_do_not_fit(fields: dict[str, Any], pattern: str) -> None:
 def test_scalings_that_cannot_be(fields: dict[str, Any]) -> None:
     with pytest.raises(CourseError):
         RopeScaling(**{"type": "linear", "factor": 2.0, "original_max_seq_len": 8} | fields)
+
+
+def test_where_nothing_is_known_the_error_says_so() -> None:
+    assert nearest("seven", ["7B", "13B"]) == "known are 7B, 13B."
+    assert nearest("7b", ["7B", "13B"]) == "did you mean 7B?"
+    assert nearest("x", []) == "there are none yet."

@@ -124,7 +124,7 @@ def notebook_stage(notebooks: Sequence[str]) -> Stage:
         "--nbval-current-env",
         "--nbval-cell-timeout=300",
     )
-    arguments += ("-p", "no:cacheprovider")
+    arguments += ("-p", "no:cacheprovider", "-p", "llama_course.workbook.own_home")
     if len(notebooks) > 3:  # fewer take less time than starting the processes does
         # A notebook's cells need one kernel, so a file goes to one process as a whole.
         arguments += ("-n", "2", "--dist", "loadfile")

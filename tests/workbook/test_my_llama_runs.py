@@ -20,6 +20,7 @@ from llama_course.generation import generate
 from llama_course.model import Llama
 from llama_course.toy import FOLDER, load_toy
 from llama_course.workbook import my_llama
+from llama_course.workbook.my_llama import load_mine
 from llama_course.workbook.run_mine import compare_with_mine, load_with_mine, prompt_ids
 
 TOY = FOLDER / "model"
@@ -274,6 +275,21 @@ def test_a_block_that_is_not_the_kept_one_is_copied() -> None:
         book.run(whole.solution)
         assert book.check(whole.name).state == "pass"
     assert "class Block" in (my_llama.folder() / "MyLlama.py").read_text(encoding="utf-8")
+
+
+def test_a_part_kept_anew_since_it_was_imported_is_still_an_import() -> None:
+    """Lesson 04's notebook is open beside 09's, and its answer passes again in the meantime."""
+    block = checks.find("Block")
+    with notebook() as book:
+        book.run(block.setup)  # imports rms_norm, which is the library's yet
+        book.run(block.solution)
+        keep_norm()
+        result = book.check(block.name)
+        assert result.state == "pass" and result.notes == ("Kept in my_llama/Block.py.",)
+    text = (my_llama.folder() / "Block.py").read_text(encoding="utf-8")
+    assert "import rms_norm" in text.replace("from llama_course.mine ", "")
+    load_mine("Block")
+    assert "rms_norm" in my_llama.used_by("Block").yours
 
 
 def test_an_answer_that_imports_what_it_replaces_is_not_kept() -> None:

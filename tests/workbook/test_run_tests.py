@@ -130,3 +130,23 @@ def test_a_stored_output_that_is_not_the_real_one_fails(
     stage = notebook_stage(["notebooks/00_a.ipynb"])
     result = module.run(stage, repository(tmp_path, stored), tmp_path / "home")
     assert result.code == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not module.strict(), reason="outputs are compared on Linux x86-64 only")
+def test_each_notebook_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """What one keeps is not there in the next, in whichever order and process they run."""
+    repo = repository(tmp_path / "repo")
+    looks = "import os, pathlib; home = pathlib.Path(os.environ['LLAMA_COURSE_HOME']); "
+    looks += "print(len(list(home.iterdir()))); (home / 'kept').touch()"
+    first = (repo / "notebooks" / "00_a.ipynb").read_text(encoding="utf-8")
+    source = "import os\\nprint(os.environ['OMP_NUM_THREADS'])"
+    assert source in first
+    book = first.replace(source, looks).replace('"1\\n"', '"0\\n"')
+    paths = [f"{folder}/0{i}_a.ipynb" for folder in ("notebooks", "solutions") for i in (0, 1)]
+    (repo / "solutions").mkdir()
+    for path in paths:
+        (repo / path).write_text(book, encoding="utf-8")
+    result = module.run(notebook_stage(paths), repo, tmp_path / "home")
+    assert result.code == 0
+    assert len(list((tmp_path / "home").glob("*/*/kept"))) == len(paths)
