@@ -11,7 +11,12 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_functions_cases_count_together() -> None:
     log = "0.90s call     tests/a.py::one[x y]\n0.70s setup    tests/a.py::one[z]\n"
-    assert slow_tests(log + "1.40s call     tests/a.py::two\n") == ["tests/a.py::one"]
+    assert slow_tests(log + "1.00s call     tests/a.py::two\n") == ["tests/a.py::one"]
+    # What was not run is neither slow nor quick by this log; what was is judged anew.
+    before = ["tests/a.py::two", "tests/b.py::three"]
+    assert slow_tests(log, before) == ["tests/a.py::one", "tests/a.py::two", "tests/b.py::three"]
+    again = log + "1.00s call     tests/a.py::two\n"
+    assert slow_tests(again, before) == ["tests/a.py::one", "tests/b.py::three"]
 
 
 def test_each_name_on_the_list_is_a_test() -> None:
