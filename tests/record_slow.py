@@ -3,7 +3,9 @@
     python -m pytest -n 2 --durations=0 -vv tests > LOG    (OMP_NUM_THREADS=1)
     python tests/record_slow.py LOG
 
-With -m "not slow" only the quick ones run again; what was not run stays on the list. A test function whose cases take more than LIMIT seconds together is left out of
+With -m "not slow" only the quick ones run again; what was not run stays on the list.
+
+A test function whose cases take more than LIMIT seconds together is left out of
 `course.py test --quick`. The whole run has them all.
 """
 
